@@ -1,0 +1,238 @@
+//! Asks the API, and turns whatever comes back, or does not, into a job or into one clear sentence.
+
+use std::io::ErrorKind;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use humantime::format_duration;
+use memchr::memmem;
+use serde_json::Value;
+use ureq::http::{Response, StatusCode};
+use ureq::tls::TlsConfig;
+use ureq::{Agent, Body, Error, ProxyProtocol, Timeout};
+
+use crate::message;
+use crate::retry::{self, Again, Failed};
+use crate::settings::{self, Settings};
+use crate::trust;
+
+/// The longest answer that is read, in bytes.
+const MAX_BODY: u64 = 10 * 1024 * 1024;
+/// How long connecting may take, TLS included. With a second address, ureq leaves a third of it for that.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// ureq zeroes its buffers, so larger ones cost time in every run. The headers have to fit into the input buffer.
+const INPUT_BUFFER: usize = 64 * 1024;
+const OUTPUT_BUFFER: usize = 16 * 1024;
+/// serde_json's own mark for a number whose digits are kept: an object with this key would be read as a number.
+const NUMBER_MARK: &str = "$serde_json::private::Number";
+
+pub struct Api<'a> {
+    agent: Agent,
+    settings: &'a Settings,
+}
+
+impl<'a> Api<'a> {
+    /// Makes no request yet.
+    ///
+    /// # Errors
+    /// Certificates that the environment names and that cannot be used.
+    pub fn new(settings: &'a Settings) -> Result<Self> {
+        let proxy = settings.proxy.as_ref();
+        let needs_tls = settings::is_https(&settings.base_url)
+            || proxy.is_some_and(|proxy| proxy.protocol() == ProxyProtocol::Https);
+        let mut tls = TlsConfig::builder();
+        if needs_tls {
+            tls = tls.root_certs(trust::root_certs()?);
+        }
+        let agent = Agent::config_builder()
+            .tls_config(tls.build())
+            .proxy(settings.proxy.clone())
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+            .accept("application/json")
+            .input_buffer_size(INPUT_BUFFER)
+            .max_response_header_size(INPUT_BUFFER)
+            .output_buffer_size(OUTPUT_BUFFER)
+            .build()
+            .new_agent();
+        Ok(Api { agent, settings })
+    }
+
+    /// Retrieves a fine-tuning job: `GET /fine_tuning/jobs/{id}` in OpenAI's API reference.
+    ///
+    /// # Errors
+    /// Whatever keeps the job from being had within the settings' `timeout`, in one sentence for the user.
+    pub fn job(&self, id: &str) -> Result<Value> {
+        let base_url = self.settings.base_url.to_string();
+        let url = format!("{}/fine_tuning/jobs/{id}", base_url.trim_end_matches('/'));
+        retry::run(self.settings.timeout, |budget| self.get(&url, budget).and_then(|job| self.check(job, id)))
+            .with_context(|| format!("fine-tuning job {id} was not read"))
+    }
+
+    fn get(&self, url: &str, budget: Duration) -> Result<Value, Failed> {
+        // Two fifths each leave time for the answer, and tell the phases apart: ureq calls all that is cut short by
+        // the global timeout by one name.
+        let connect = CONNECT_TIMEOUT.min(budget * 2 / 5);
+        let mut request = self
+            .agent
+            .get(url)
+            .config()
+            .timeout_global(Some(budget))
+            .timeout_resolve(Some(connect))
+            .timeout_connect(Some(connect))
+            .build()
+            .header("Authorization", format!("Bearer {}", self.settings.key.expose()));
+        for (name, value) in
+            [("OpenAI-Organization", &self.settings.organization), ("OpenAI-Project", &self.settings.project)]
+        {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        let limits = Limits { connect, budget };
+        let mut response = request.call().map_err(|error| self.no_answer(&error, "no answer from", limits))?;
+        let body = response.body_mut().with_config().limit(MAX_BODY).read_to_vec();
+        if response.status() != StatusCode::OK {
+            return Err(self.refusal(&response, &body.unwrap_or_default()));
+        }
+        let body = body.map_err(|error| self.no_answer(&error, "only part of an answer from", limits))?;
+        self.parse(&response, &body)
+    }
+
+    fn parse(&self, response: &Response<Body>, body: &[u8]) -> Result<Value, Failed> {
+        let host = self.host();
+        let request_id = self.request_id(response);
+        let never = |what: String| Failed::never(format!("{host} answered with {what}{request_id}"));
+
+        if memmem::find(body, NUMBER_MARK.as_bytes()).is_some() {
+            return Err(never(format!("the name {NUMBER_MARK}, which this program cannot tell from a number")));
+        }
+        let answer: Value = serde_json::from_slice(body).map_err(|error| {
+            let content_type = self.header(response, "content-type").unwrap_or_default();
+            if error.is_eof() {
+                // A body that ends with its connection looks whole until it is parsed.
+                Failed::soon(format!("the answer of {host} was cut short{request_id}"))
+            } else if content_type.contains("json") {
+                never(format!("JSON that cannot be read: {error}"))
+            } else {
+                never(format!(
+                    "no JSON but {content_type:?}: check base_url, and that no proxy or login page answers instead"
+                ))
+            }
+        })?;
+        if self.settings.key.is_in_json(&answer.to_string()) {
+            return Err(never("the API key in it, which must not get into Terraform's state".into()));
+        }
+        Ok(answer)
+    }
+
+    /// Better no data than another job's, or what merely looks like a job.
+    fn check(&self, answer: Value, id: &str) -> Result<Value, Failed> {
+        let text = |key| answer[key].as_str().map(|text| self.quote(text));
+        let wrong = match (text("object").as_deref(), text("id").as_deref()) {
+            (Some("fine_tuning.job"), Some(answered)) if answered == id => return Ok(answer),
+            (Some("fine_tuning.job"), Some(answered)) => format!("another job, {answered}"),
+            (Some("fine_tuning.job"), None) => "a job that has no ID".into(),
+            (Some(object), _) => format!("an object of the kind {object:?}, not a fine-tuning job"),
+            (None, _) => "JSON that is not a fine-tuning job".into(),
+        };
+        Err(Failed::never(format!("{} answered with {wrong}; check base_url", self.host())))
+    }
+
+    /// What a status other than 200 means, in the API's own words, and what to do about it.
+    fn refusal(&self, response: &Response<Body>, body: &[u8]) -> Failed {
+        let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+        let error =
+            |key: &str| Some(self.quote(answer.get("error")?.get(key)?.as_str()?)).filter(|text| !text.is_empty());
+        let status = response.status();
+        let reason = error("message").or_else(|| status.canonical_reason().map(Into::into)).unwrap_or_default();
+        let key = &self.settings.key_variable;
+        let advice = match status.as_u16() {
+            300..=399 => "; redirects are not followed: set base_url to the API's own address".into(),
+            401 => format!("; check the API key in {key}"),
+            403 => format!("; check what the API key in {key} may do, and for which organization and project"),
+            404 => format!("; check the ID, and that the API key in {key} is of the project that owns the job"),
+            429 if error("code").as_deref() == Some("insufficient_quota") => {
+                "; check the organization's plan and billing".into()
+            }
+            429 => "; ask less often, or allow more time with timeout".into(),
+            500.. => "; try again later".into(),
+            _ => String::new(),
+        };
+        Failed {
+            why: format!(
+                "{} answered HTTP {}: {reason}{}{advice}",
+                self.host(),
+                status.as_u16(),
+                self.request_id(response)
+            ),
+            again: Again::after_status(status, response.headers(), SystemTime::now()),
+        }
+    }
+
+    /// What went wrong before an answer was complete. `what` says what the program was waiting for.
+    fn no_answer(&self, error: &Error, what: &str, limits: Limits) -> Failed {
+        let host = self.host();
+        // Behind a proxy, only the proxy's name is looked up here, and only the proxy is connected to.
+        let (peer, no_proxy) = match &self.settings.proxy {
+            Some(proxy) => (format!("the proxy {}:{}", proxy.host(), proxy.port()), "; check the proxy"),
+            None => (host.to_owned(), ""),
+        };
+        let within =
+            |limit: Duration| format!("within {}", format_duration(Duration::from_millis(limit.as_millis() as u64)));
+        match error {
+            Error::Timeout(Timeout::Resolve) => {
+                Failed::soon(format!("the name of {peer} was not resolved {}{no_proxy}", within(limits.connect)))
+            }
+            Error::Timeout(Timeout::Connect) => {
+                Failed::soon(format!("no connection to {peer} {}{no_proxy}", within(limits.connect)))
+            }
+            Error::Timeout(_) => Failed::soon(format!("{what} {host} {}", within(limits.budget))),
+            Error::ConnectProxyFailed(reason) => Failed::never(format!(
+                "{peer} refused to connect to {host}: {reason}; check the proxy, or list the host in NO_PROXY"
+            )),
+            Error::LargeResponseHeader(..) => {
+                Failed::never(format!("the headers of the answer of {host} are over {} KiB", INPUT_BUFFER >> 10))
+            }
+            Error::BodyExceedsLimit(_) => Failed::never(format!("the answer of {host} is over {} MiB", MAX_BODY >> 20)),
+            Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+                Some(error) => Failed::never(format!("no TLS with {host}: {}", tls_reason(error))),
+                None if error.kind() == ErrorKind::ConnectionRefused => {
+                    Failed::soon(format!("{peer} refused the connection{no_proxy}"))
+                }
+                None => Failed::soon(format!("{what} {host}: {error}")),
+            },
+            other => Failed::soon(format!("{what} {host}: {other}")),
+        }
+    }
+
+    fn host(&self) -> &str {
+        self.settings.host()
+    }
+
+    fn header(&self, response: &Response<Body>, name: &str) -> Option<String> {
+        Some(self.quote(response.headers().get(name)?.to_str().ok()?))
+    }
+
+    /// For the message: what OpenAI's support asks for.
+    fn request_id(&self, response: &Response<Body>) -> String {
+        self.header(response, "x-request-id").map(|id| format!(" (request ID {id})")).unwrap_or_default()
+    }
+
+    fn quote(&self, text: &str) -> String {
+        message::quote(text, &self.settings.key)
+    }
+}
+
+/// How long the phases of one attempt may take.
+#[derive(Clone, Copy)]
+struct Limits {
+    connect: Duration,
+    budget: Duration,
+}
+
+fn tls_reason(error: &rustls::Error) -> String {
+    format!("{error}")
+}

@@ -1,0 +1,74 @@
+//! Runs the helper as Terraform or a shell would, in an environment that the machine's own settings do not reach.
+
+use std::env;
+use std::process::Output;
+use std::time::Duration;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+use crate::sample_api::SampleApi;
+
+/// The only API key in the tests. Nothing that any of them reads may contain it.
+pub const KEY: &str = "not-a-real-key-0123456789";
+
+/// The binary under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_openai-fine-tuning-job");
+
+/// Names of variables that would change what the helper does, wherever they are set on this machine.
+pub fn inherited_settings() -> impl Iterator<Item = String> {
+    let concerns_us = |name: &String| {
+        let name = name.to_ascii_uppercase();
+        name.ends_with("_PROXY") || name.starts_with("SSL_CERT_") || name.starts_with("OPENAI_")
+    };
+    env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(move |name| concerns_us(name))
+}
+
+/// The helper without arguments, key or API.
+pub fn helper() -> Command {
+    let mut command = Command::new(PROGRAM);
+    for name in inherited_settings() {
+        command.env_remove(name);
+    }
+    command.timeout(Duration::from_secs(60));
+    command
+}
+
+/// The helper with the test key, asking the sample API.
+pub fn helper_for(api: &SampleApi) -> Command {
+    let mut command = helper();
+    command.env("OPENAI_API_KEY", KEY).env("OPENAI_BASE_URL", api.url());
+    command
+}
+
+/// Runs it and sees to it that the key is nowhere in what it says.
+pub fn run(command: &mut Command) -> Output {
+    let output = command.output().expect("the helper starts");
+    assert_no_key(&output.stdout);
+    assert_no_key(&output.stderr);
+    output
+}
+
+pub fn assert_no_key(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    assert!(!text.contains(KEY), "the key shows in: {text}");
+}
+
+/// Runs it, expects success and silence on stderr, and gives back the result.
+pub fn result(command: &mut Command) -> Value {
+    let output = run(command);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), &*stderr), (Some(0), ""));
+    serde_json::from_slice(&output.stdout).expect("a JSON result")
+}
+
+/// Runs it, expects this exit code and nothing on stdout, and gives back the one line on stderr.
+pub fn failure(exit_code: i32, command: &mut Command) -> String {
+    let output = run(command);
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8 on stderr");
+    assert_eq!(output.status.code(), Some(exit_code), "{stderr}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{stderr}");
+    let line = stderr.strip_suffix('\n').expect("a whole line");
+    assert!(!line.is_empty() && line.chars().count() <= 1001 && !line.contains(char::is_control), "{line:?}");
+    line.to_owned()
+}
