@@ -158,7 +158,7 @@ fn flat(api: &Value) -> BTreeMap<String, String> {
     flat.insert("job".into(), typed(api).to_string());
     flat.insert("raw_json".into(), api.to_string());
     for Added { parents, name, value } in added(api) {
-        flat.entry(flat_key(&format!("{parents}{name}"))).or_insert_with(|| Json.flat(Some(value)));
+        flat.entry(flat_key(&parents) + &name).or_insert_with(|| Json.flat(Some(value)));
     }
     flat
 }
@@ -220,4 +220,148 @@ fn added(api: &Value) -> Vec<Added<'_>> {
 
 fn get<'a>(api: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(api, |object, key| object.get(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn hyperparameters_are_taken_each_from_where_it_is_stated() {
+        let api = json!({
+            "hyperparameters": { "n_epochs": "auto", "batch_size": 8 },
+            "method": { "type": "dpo", "dpo": { "hyperparameters": { "n_epochs": 2, "batch_size": 9, "learning_rate_multiplier": 0.5 } } },
+        });
+        let used = json!({ "n_epochs": 2, "batch_size": 8, "learning_rate_multiplier": 0.5 });
+        assert_eq!(typed(&api)["hyperparameters"], used);
+
+        let undecided = json!({ "hyperparameters": { "n_epochs": "auto" }, "method": { "type": "supervised" } });
+        assert_eq!(flat(&undecided)["hyperparameters_n_epochs"], "auto");
+        assert_eq!(typed(&undecided)["hyperparameters"]["n_epochs"], Value::Null);
+    }
+
+    #[test]
+    fn added_fields_pass_through_and_documented_ones_keep_their_keys() {
+        let api = json!({
+            "error": { "message": "why", "request_id": "req_1" },
+            "hyperparameters": { "warmup": 0.1 },
+            "method": { "type": "new", "new": { "x": null } },
+            "error_code": "not the documented one",
+            "hyperparameters_n_epochs": 7,
+            "job": "not the job",
+            "a.b": [1],
+            "on": true,
+        });
+        let (flat, job) = (flat(&api), typed(&api));
+        for (key, value) in [
+            ("error", "why"),
+            ("error_code", ""),
+            ("error_request_id", "req_1"),
+            ("hyperparameters_warmup", "0.1"),
+            ("hyperparameters_n_epochs", ""),
+            ("method_new", r#"{"x":null}"#),
+            ("a.b", "[1]"),
+            ("on", "true"),
+        ] {
+            assert_eq!(flat[key], value, "{key}");
+        }
+        assert_eq!((&job["error"], &job["error_code"]), (&json!("why"), &Value::Null));
+        assert_eq!(job["error_request_id"], "req_1");
+        assert_eq!(job["hyperparameters"]["warmup"], json!(0.1));
+        assert_eq!(job["method"]["new"], json!({ "x": null }));
+        assert_eq!(job["a.b"], json!([1]));
+        assert_eq!(flat["job"], job.to_string());
+    }
+
+    #[test]
+    fn results_have_a_limit() {
+        let long = |bytes: usize| result(&json!({ "id": "x".repeat(bytes) }), false);
+        assert!(long(MAX_RESULT / 4).is_ok());
+        assert!(long(MAX_RESULT / 3).is_err());
+    }
+
+    /// Any JSON, with numbers in spellings that must not change.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let number = "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,20})?(e[+-][0-9]{1,2})?";
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            Just(json!("auto")),
+            any::<bool>().prop_map(Value::from),
+            number.prop_map(|digits| digits.parse().unwrap()),
+            ".{0,12}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 8, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[a-z_.]{1,8}|n_epochs|hyperparameters|type|code", inner, 0..4)
+                    .prop_map(|object| Value::Object(object.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// An object with anything under the documented names, and under others.
+    fn any_job() -> impl Strategy<Value = Value> {
+        let name = prop_oneof![(0..FIELDS.len()).prop_map(|index| FIELDS[index].source), Just("added"), Just("job")];
+        prop::collection::vec((name, any_json()), 0..6).prop_map(|values| {
+            let mut job = json!({});
+            for (path, value) in values {
+                let mut place = &mut job;
+                for key in path.split('.') {
+                    if !place.is_object() {
+                        *place = json!({});
+                    }
+                    place = &mut place[key];
+                }
+                *place = value;
+            }
+            job
+        })
+    }
+
+    /// A value's type as far as Terraform would see a difference: null fits every leaf.
+    fn shape(value: &Value, path: &str) -> Value {
+        match value {
+            Value::Object(object) if path != "metadata" => {
+                Value::Object(object.iter().map(|(key, value)| (key.clone(), shape(value, key))).collect())
+            }
+            Value::Object(_) => json!("map"),
+            Value::Array(_) => json!("list"),
+            _ => json!("leaf"),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn any_job_flattens_without_loss(api in any_job()) {
+            let flat = flat(&api);
+            for field in FIELDS {
+                prop_assert!(flat.contains_key(&flat_key(field.path)), "{}", field.path);
+            }
+            let raw: Value = serde_json::from_str(&flat["raw_json"]).unwrap();
+            prop_assert_eq!(raw.to_string(), api.to_string());
+
+            let mut job: Value = serde_json::from_str(&flat["job"]).unwrap();
+            for Added { parents, name, .. } in added(&api) {
+                let object = parents.split_terminator('.').fold(&mut job, |object, parent| &mut object[parent]);
+                object.as_object_mut().unwrap().remove(&name);
+            }
+            prop_assert_eq!(shape(&job, ""), shape(&typed(&json!({})), ""));
+            for field in FIELDS {
+                let value = get(&job, field.path).unwrap();
+                let fits = match field.kind {
+                    Text | Json => value.is_string() || value.is_null(),
+                    Number => value.is_number() || value.is_null(),
+                    Texts => value.as_array().unwrap().iter().all(|item| item.is_string() || item.is_null()),
+                    Objects => value.as_array().unwrap().iter().all(|item| item.is_object() || item.is_null()),
+                    Kind::Map => value.as_object().unwrap().values().all(|item| item.is_string() || item.is_null()),
+                };
+                prop_assert!(fits, "{}: {value}", field.path);
+            }
+        }
+    }
 }
