@@ -20,9 +20,11 @@ use crate::trust;
 const MAX_BODY: u64 = 10 * 1024 * 1024;
 /// How long connecting may take, TLS included. With a second address, ureq leaves a third of it for that.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// ureq zeroes its buffers, so larger ones cost time in every run. The headers have to fit into the input buffer.
+/// ureq zeroes its buffers, so larger ones cost time in every run.
 const INPUT_BUFFER: usize = 64 * 1024;
 const OUTPUT_BUFFER: usize = 16 * 1024;
+/// Less than the input buffer: headers that fill it look like a connection that was closed.
+const MAX_HEADERS: usize = 32 * 1024;
 /// serde_json's own mark for a number whose digits are kept: an object with this key would be read as a number.
 const NUMBER_MARK: &str = "$serde_json::private::Number";
 
@@ -53,7 +55,7 @@ impl<'a> Api<'a> {
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .accept("application/json")
             .input_buffer_size(INPUT_BUFFER)
-            .max_response_header_size(INPUT_BUFFER)
+            .max_response_header_size(MAX_HEADERS)
             .output_buffer_size(OUTPUT_BUFFER)
             .build()
             .new_agent();
@@ -176,34 +178,41 @@ impl<'a> Api<'a> {
     fn no_answer(&self, error: &Error, what: &str, limits: Limits) -> Failed {
         let host = self.host();
         // Behind a proxy, only the proxy's name is looked up here, and only the proxy is connected to.
-        let (peer, no_proxy) = match &self.settings.proxy {
-            Some(proxy) => (format!("the proxy {}:{}", proxy.host(), proxy.port()), "; check the proxy"),
-            None => (host.to_owned(), ""),
+        let (peer, checked) = match &self.settings.proxy {
+            Some(proxy) => (format!("the proxy {}:{}", proxy.host(), proxy.port()), "the proxy's address"),
+            None => (host.to_owned(), "base_url and the network"),
         };
         let within =
             |limit: Duration| format!("within {}", format_duration(Duration::from_millis(limit.as_millis() as u64)));
         match error {
             Error::Timeout(Timeout::Resolve) => {
-                Failed::soon(format!("the name of {peer} was not resolved {}{no_proxy}", within(limits.connect)))
+                Failed::soon(format!("the name of {peer} was not resolved {}; check {checked}", within(limits.connect)))
             }
             Error::Timeout(Timeout::Connect) => {
-                Failed::soon(format!("no connection to {peer} {}{no_proxy}", within(limits.connect)))
+                Failed::soon(format!("no connection to {peer} {}; check {checked}", within(limits.connect)))
             }
             Error::Timeout(_) => Failed::soon(format!("{what} {host} {}", within(limits.budget))),
             Error::ConnectProxyFailed(reason) => Failed::never(format!(
                 "{peer} refused to connect to {host}: {reason}; check the proxy, or list the host in NO_PROXY"
             )),
             Error::LargeResponseHeader(..) => {
-                Failed::never(format!("the headers of the answer of {host} are over {} KiB", INPUT_BUFFER >> 10))
+                Failed::never(format!("the headers of the answer of {host} are over {} KiB", MAX_HEADERS >> 10))
             }
             Error::BodyExceedsLimit(_) => Failed::never(format!("the answer of {host} is over {} MiB", MAX_BODY >> 20)),
             Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
                 Some(error) => Failed::never(format!("no TLS with {host}: {}", tls_reason(error))),
                 None if error.kind() == ErrorKind::ConnectionRefused => {
-                    Failed::soon(format!("{peer} refused the connection{no_proxy}"))
+                    Failed::soon(format!("{peer} refused the connection; check {checked}"))
+                }
+                // std has no kind of its own for this one.
+                None if error.to_string().starts_with("failed to lookup address") => {
+                    Failed::soon(format!("the name of {peer} was not found ({error}); check {checked}"))
                 }
                 None => Failed::soon(format!("{what} {host}: {error}")),
             },
+            Error::Protocol(error) => {
+                Failed::never(format!("{host} answered with something that is not HTTP: {error}; check base_url"))
+            }
             other => Failed::soon(format!("{what} {host}: {other}")),
         }
     }
@@ -233,6 +242,25 @@ struct Limits {
     budget: Duration,
 }
 
+/// Says what is wrong with the server's certificate, and who can mend it.
 fn tls_reason(error: &rustls::Error) -> String {
-    format!("{error}")
+    use rustls::CertificateError::*;
+
+    let rustls::Error::InvalidCertificate(reason) = error else {
+        return error.to_string();
+    };
+    match reason {
+        Expired | ExpiredContext { .. } => "its certificate has expired; or is this machine's clock wrong?".into(),
+        NotValidYet | NotValidYetContext { .. } => {
+            "its certificate is not valid yet; or is this machine's clock wrong?".into()
+        }
+        NotValidForName | NotValidForNameContext { .. } => format!("{error}; check base_url"),
+        // A certificate that signed itself is the one or the other, as it says of itself whether it is an authority.
+        UnknownIssuer => UNTRUSTED.into(),
+        Other(other) if other.to_string().contains("CaUsedAsEndEntity") => UNTRUSTED.into(),
+        _ => error.to_string(),
+    }
 }
+
+const UNTRUSTED: &str = "its certificate is signed by itself or by an authority that this machine does not trust; \
+    if it should, name the authority's PEM file in SSL_CERT_FILE";

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, anyhow};
+use humantime::format_duration;
 use ureq::http::{HeaderMap, StatusCode};
 
 const RETRIES: u32 = 2;
@@ -53,8 +54,13 @@ pub fn run<T>(timeout: Duration, mut attempt: impl FnMut(Duration) -> Result<T, 
             thread::sleep(pause);
             continue;
         }
-        let attempts = if retries > 0 { format!(" (after {} attempts)", retries + 1) } else { String::new() };
-        return Err(anyhow!("{}{attempts}", failed.why));
+        let mut why = failed.why;
+        if retries > 0 {
+            why += &format!(" (after {} attempts)", retries + 1);
+        } else if let Again::After(pause) = failed.again {
+            why += &format!(" (it asks for a pause of {}, which timeout does not leave)", format_duration(pause));
+        }
+        return Err(anyhow!(why));
     }
     unreachable!("the last retry returns")
 }
@@ -98,4 +104,94 @@ impl Again {
 fn seconds(text: &str, unit: f64) -> Option<Duration> {
     let number: f64 = text.parse().ok()?;
     Duration::try_from_secs_f64(number * unit).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(status: u16, headers: &[(&'static str, &str)]) -> Again {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777); // Sun, 06 Nov 1994 08:49:37 GMT
+        Again::after_status(StatusCode::from_u16(status).unwrap(), &headers, now)
+    }
+
+    #[test]
+    fn some_statuses_are_worth_another_try() {
+        for status in [408, 409, 429, 500, 502, 503, 599] {
+            assert_eq!(after(status, &[]), Again::Soon, "{status}");
+        }
+        for status in [204, 302, 400, 401, 403, 404, 422] {
+            assert_eq!(after(status, &[]), Again::Never, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_server_may_say_otherwise() {
+        assert_eq!(after(429, &[("x-should-retry", "false"), ("retry-after", "1")]), Again::Never);
+        assert_eq!(after(400, &[("x-should-retry", "true")]), Again::Soon);
+        assert_eq!(after(500, &[("x-should-retry", "perhaps")]), Again::Soon);
+    }
+
+    #[test]
+    fn the_server_may_ask_for_a_pause() {
+        let pause = |headers: &[(&'static str, &str)]| after(503, headers);
+        let millis = |millis| Again::After(Duration::from_millis(millis));
+        assert_eq!(pause(&[("retry-after-ms", "250")]), millis(250));
+        assert_eq!(pause(&[("retry-after-ms", "12.5")]), Again::After(Duration::from_micros(12_500)));
+        assert_eq!(pause(&[("retry-after", "3"), ("retry-after-ms", "250")]), millis(250));
+        assert_eq!(pause(&[("retry-after", "3"), ("retry-after-ms", "?")]), millis(3000));
+        assert_eq!(pause(&[("retry-after", " 1.5 ")]), millis(1500));
+        assert_eq!(pause(&[("retry-after", "Sun, 06 Nov 1994 08:49:57 GMT")]), millis(20_000));
+        assert_eq!(pause(&[("retry-after", "Sun, 06 Nov 1994 08:49:17 GMT")]), millis(0));
+        for nonsense in ["", "-1", "NaN", "inf", "1e300", "soon"] {
+            assert_eq!(pause(&[("retry-after", nonsense)]), Again::Soon, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_eight_seconds_and_jitter_shortens_them() {
+        let millis = |retries, jitter| Again::Soon.pause(retries, jitter).unwrap().as_millis();
+        assert_eq!(
+            [0, 1, 2, 3, 4, 5, 99].map(|retries| millis(retries, 0.0)),
+            [500, 1000, 2000, 4000, 8000, 8000, 8000]
+        );
+        assert_eq!(millis(0, 1.0), 375);
+    }
+
+    #[test]
+    fn three_attempts_share_the_time() {
+        let mut budgets = Vec::new();
+        let failed = run::<()>(Duration::from_secs(30), |budget| {
+            budgets.push(budget);
+            Err(Failed { why: "no".into(), again: Again::After(Duration::from_millis(1)) })
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "no (after 3 attempts)");
+        assert_eq!(budgets, [Duration::from_secs(10); 3]);
+    }
+
+    #[test]
+    fn the_last_attempt_gets_what_is_left() {
+        let start = Instant::now();
+        let timeout = Duration::from_millis(1500);
+        let mut spent = Vec::new();
+        let failed = run::<()>(timeout, |budget| {
+            spent.push(budget);
+            thread::sleep(budget);
+            Err(Failed { why: "no".into(), again: Again::After(Duration::from_millis(50)) })
+        });
+        assert!(failed.is_err() && spent.len() == 3 && spent[2] <= Duration::from_millis(400), "{spent:?}");
+        assert!(start.elapsed() < timeout + Duration::from_millis(500));
+    }
+
+    #[test]
+    fn a_pause_that_does_not_fit_is_not_begun() {
+        let start = Instant::now();
+        let failed = run::<()>(Duration::from_secs(60), |_| {
+            Err(Failed { why: "busy".into(), again: Again::After(Duration::from_secs(90)) })
+        });
+        let expected = "busy (it asks for a pause of 1m 30s, which timeout does not leave)";
+        assert_eq!(failed.unwrap_err().to_string(), expected);
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
 }

@@ -1,5 +1,8 @@
 //! Every integration test, in one binary: real processes, real sockets, real TLS, real Terraform.
 
+mod certificates;
+mod faults;
 mod helper;
 mod protocol;
 mod sample_api;
+mod tls;

@@ -1,0 +1,287 @@
+//! Everything that can go wrong between the helper and the API, over real sockets.
+
+use std::io;
+use std::net::Shutdown;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use socket2::SockRef;
+
+use crate::helper::{failure, helper_for, result};
+use crate::sample_api::{self, Connection, Fault, SampleApi, response};
+
+/// Time for the helper to start and to end on a busy machine, beside what it was given itself.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// Makes the same fault anew for each attempt.
+type Play = fn(&mut Connection) -> io::Result<()>;
+
+fn times(count: usize, play: Play) -> impl Iterator<Item = Fault> {
+    (0..count).map(move |_| Box::new(play) as Fault)
+}
+
+fn answer(connection: &mut Connection, bytes: &[u8]) -> io::Result<()> {
+    connection.read_request()?;
+    connection.write(bytes)
+}
+
+fn reset(connection: &Connection) -> io::Result<()> {
+    SockRef::from(&connection.tcp).set_linger(Some(Duration::ZERO))?;
+    connection.tcp.shutdown(Shutdown::Read)
+}
+
+const START: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+
+#[test]
+fn each_fault_ends_in_one_line_within_its_time() {
+    // What happens, how many attempts it is worth, and what the line says.
+    let cases: &[(&str, usize, &str, Play)] = &[
+        ("reset before the headers", 3, "no answer from 127.0.0.1:", |c| {
+            c.read_request()?;
+            reset(c)
+        }),
+        ("closed before the headers", 3, "no answer from 127.0.0.1:", |c| c.read_request().map(drop)),
+        ("reset inside the headers", 3, "no answer from 127.0.0.1:", |c| {
+            answer(c, START)?;
+            thread::sleep(Duration::from_millis(50));
+            reset(c)
+        }),
+        ("reset inside the body", 3, "answer from 127.0.0.1:", |c| {
+            answer(c, START)?;
+            c.write(b"content-length: 100\r\n\r\n{\"object\":")?;
+            thread::sleep(Duration::from_millis(50));
+            reset(c)
+        }),
+        ("a body shorter than its length", 3, "only part of an answer from 127.0.0.1:", |c| {
+            answer(c, START)?;
+            c.write(b"content-length: 100\r\n\r\n{\"object\":")
+        }),
+        ("a close-delimited body that is cut", 3, "was cut short", |c| {
+            answer(c, START)?;
+            c.write(b"connection: close\r\n\r\n{\"object\":\"fine_tuning.jo")
+        }),
+        ("an empty body", 3, "was cut short", |c| answer(c, &response("200 OK", &[], ""))),
+        ("a broken chunk", 1, "that is not HTTP: ", |c| {
+            answer(c, START)?;
+            c.write(b"transfer-encoding: chunked\r\n\r\nxyz\r\n{}\r\n")
+        }),
+        ("a chunk that is cut", 3, "only part of an answer from 127.0.0.1:", |c| {
+            answer(c, START)?;
+            c.write(b"transfer-encoding: chunked\r\n\r\n100\r\n{\"object\":")
+        }),
+        ("something else than HTTP", 1, "that is not HTTP: ", |c| answer(c, b"220 ready\r\n\r\n")),
+        ("no answer", 2, "no answer from 127.0.0.1:", |c| {
+            c.read_request()?;
+            thread::sleep(Duration::from_secs(10));
+            Ok(())
+        }),
+        ("one byte a second", 2, "only part of an answer from 127.0.0.1:", |c| {
+            answer(c, START)?;
+            c.write(b"content-length: 100\r\n\r\n")?;
+            (0..10).try_for_each(|_| {
+                thread::sleep(Duration::from_secs(1));
+                c.write(b" ")
+            })
+        }),
+        ("11 MiB", 1, "is over 10 MiB", |c| answer(c, &response("200 OK", &[], &" ".repeat(11 << 20)))),
+        ("11 MiB in chunks", 1, "is over 10 MiB", |c| {
+            answer(c, START)?;
+            c.write(b"transfer-encoding: chunked\r\n\r\n")?;
+            let chunk = format!("100000\r\n{}\r\n", " ".repeat(1 << 20));
+            (0..11).try_for_each(|_| c.write(chunk.as_bytes()))
+        }),
+        ("endless headers", 1, "that is not HTTP: ", |c| {
+            answer(c, START)?;
+            (0..100_000).try_for_each(|n| c.write(format!("x-header-{n}: x\r\n").as_bytes()))
+        }),
+        ("one endless header", 1, "are over 32 KiB", |c| {
+            answer(c, START)?;
+            c.write(b"x-header: ")?;
+            (0..10_000).try_for_each(|_| c.write(&[b'x'; 1000]))
+        }),
+        ("HTML", 1, r#"answered with no JSON but "text/html": check base_url"#, |c| {
+            let page = "<html><title>Sign in to Wi-Fi</title></html>";
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n", page.len());
+            answer(c, format!("{head}{page}").as_bytes())
+        }),
+        ("truncated JSON", 3, "was cut short", |c| {
+            answer(c, &response("200 OK", &[], r#"{"object":"fine_tuning.job""#))
+        }),
+        ("broken JSON", 1, "JSON that cannot be read: ", |c| answer(c, &response("200 OK", &[], "{\"object\" 1}"))),
+        ("broken UTF-8", 1, "JSON that cannot be read: ", |c| {
+            answer(c, START)?;
+            c.write(b"content-length: 7\r\n\r\n{\"\xff\":1}")
+        }),
+        ("another object", 1, r#"an object of the kind "list", not a fine-tuning job"#, |c| {
+            answer(c, &response("200 OK", &[], r#"{"object":"list","data":[]}"#))
+        }),
+        ("an array", 1, "JSON that is not a fine-tuning job", |c| answer(c, &response("200 OK", &[], "[]"))),
+        ("another job", 1, "answered with another job, ftjob-2023; check base_url", |c| {
+            answer(c, &response("200 OK", &[], &sample_api::job("ftjob-2023").to_string()))
+        }),
+        ("deep nesting", 1, "recursion limit exceeded", |c| {
+            let body = format!(r#"{{"metadata":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+            answer(c, &response("200 OK", &[], &body))
+        }),
+        ("a name that cannot be told from a number", 1, "$serde_json::private::Number", |c| {
+            let mut job = sample_api::job("ftjob-abc123").to_string();
+            job.insert_str(1, r#""metadata":{"$serde_json::private::Number":"1"},"#);
+            answer(c, &response("200 OK", &[], &job))
+        }),
+    ];
+    thread::scope(|scope| {
+        for &(name, attempts, expected, play) in cases {
+            scope.spawn(move || {
+                let api = SampleApi::start();
+                api.play(times(attempts, play));
+                let start = Instant::now();
+                let line = failure(1, helper_for(&api).args(["ftjob-abc123", "timeout=3s"]));
+                assert!(start.elapsed() < Duration::from_secs(3) + SLACK, "{name}: {:?}", start.elapsed());
+                assert!(line.contains(expected), "{name}: {expected:?} is not in {line:?}");
+                assert_eq!(line.ends_with(&format!(" (after {attempts} attempts)")), attempts > 1, "{name}: {line}");
+                assert_eq!(api.connections(), attempts, "{name}: {line}");
+                println!("{name}: {line}");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_hiccup_is_not_worth_a_word() {
+    let hiccups: &[Play] = &[
+        |c| answer(c, &response("429 Too Many Requests", &[("retry-after", "0.05")], "{}")),
+        |c| answer(c, &response("502 Bad Gateway", &[("retry-after-ms", "10")], "<html>")),
+        |c| answer(c, &response("400 Bad Request", &[("x-should-retry", "true")], "{}")),
+        |c| {
+            c.read_request()?;
+            reset(c)
+        },
+        |c| answer(c, b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"),
+        |c| answer(c, b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"id\":\"\xc3"),
+    ];
+    for pair in hiccups.chunks(2) {
+        let api = SampleApi::start();
+        api.play(pair.iter().map(|&play| Box::new(play) as Fault));
+        assert_eq!(result(helper_for(&api).arg("ftjob-abc123"))["status"], "succeeded");
+        assert_eq!(api.connections(), 3);
+    }
+}
+
+#[test]
+fn what_will_not_pass_is_not_retried() {
+    let long: Play = |c| answer(c, &response("429 Too Many Requests", &[("retry-after", "120")], "{}"));
+    let told: Play = |c| answer(c, &response("503 Service Unavailable", &[("x-should-retry", "false")], "{}"));
+    for (play, expected) in [
+        (
+            long,
+            "; ask less often, or allow more time with timeout (it asks for a pause of 2m, which timeout does not leave)",
+        ),
+        (told, "answered HTTP 503: Service Unavailable; try again later"),
+    ] {
+        let api = SampleApi::start();
+        api.play(times(1, play));
+        let line = failure(1, helper_for(&api).arg("ftjob-abc123"));
+        assert!(line.ends_with(expected), "{line}");
+        assert_eq!(api.connections(), 1);
+    }
+}
+
+#[test]
+fn a_key_that_comes_back_gets_no_further() {
+    let api = SampleApi::start();
+    let echo: Play = |c| {
+        let request = c.read_request()?.unwrap();
+        let key = request.headers["authorization"].replace("Bearer ", "");
+        let body = sample_api::error(&format!("Incorrect API key provided: {key}."), None, Some("invalid_api_key"));
+        c.write(&response("401 Unauthorized", &[("x-request-id", &key)], &body.to_string()))
+    };
+    api.play(times(1, echo));
+    let line = failure(1, helper_for(&api).arg("ftjob-abc123"));
+    assert!(line.contains("Incorrect API key provided: [key]. (request ID [key]); check the API key"), "{line}");
+
+    let echo: Play = |c| {
+        let request = c.read_request()?.unwrap();
+        let mut job = sample_api::job("ftjob-abc123");
+        job["metadata"] = json!({ "authorization": request.headers["authorization"] });
+        c.write(&response("200 OK", &[], &job.to_string()))
+    };
+    api.play(times(1, echo));
+    let line = failure(1, helper_for(&api).arg("ftjob-abc123"));
+    assert!(line.contains("answered with the API key in it"), "{line}");
+
+    // Given as the ID by mistake, it shows neither when it could be one nor when it could not.
+    let key = "k".repeat(200);
+    failure(1, helper_for(&api).arg(crate::helper::KEY));
+    let line = failure(2, helper_for(&api).env("OPENAI_API_KEY", &key).arg(&key));
+    assert!(line.contains("is \"[key]\", which is not a job's ID"), "{line}");
+}
+
+#[test]
+fn the_key_does_not_follow_a_redirect() {
+    let (api, elsewhere) = (SampleApi::start(), SampleApi::start());
+    for status in ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
+        let location = format!("{}/fine_tuning/jobs/ftjob-abc123", elsewhere.url());
+        let redirect = response(status, &[("location", &location)], "");
+        api.play([Box::new(move |c: &mut Connection| answer(c, &redirect)) as Fault]);
+        let line = failure(1, helper_for(&api).arg("ftjob-abc123"));
+        assert!(line.contains("redirects are not followed: set base_url to the API's own address"), "{line}");
+    }
+    assert_eq!(elsewhere.connections(), 0);
+}
+
+#[test]
+fn nothing_that_a_server_says_garbles_the_line() {
+    let api = SampleApi::start();
+    let evil: Play = |c| {
+        let message = format!("\u{1b}[2Jgone\r\n\u{202e}olleh\u{0} {}", "x".repeat(5000));
+        let body = sample_api::error(&message, None, None).to_string();
+        answer(c, &response("404 Not Found", &[("x-request-id", "req_after_the_long_text")], &body))
+    };
+    api.play(times(1, evil));
+    let line = failure(1, helper_for(&api).arg("ftjob-abc123"));
+    assert!(line.contains("HTTP 404: [2Jgone olleh xxx") && line.contains("req_after_the_long_text"), "{line}");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_signal_ends_it_at_once() {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    for (name, number) in [("INT", 2), ("TERM", 15)] {
+        let api = SampleApi::start();
+        api.play(times(1, |c| {
+            c.read_request()?;
+            thread::sleep(Duration::from_secs(30));
+            Ok(())
+        }));
+        let mut child = Command::new(crate::helper::PROGRAM)
+            .args(["ftjob-abc123", &format!("base_url={}", api.url())])
+            .env_clear()
+            .env("OPENAI_API_KEY", crate::helper::KEY)
+            .spawn()
+            .unwrap();
+        while api.connections() == 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let start = Instant::now();
+        let kill = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        assert_eq!(child.wait().unwrap().signal(), Some(number));
+        assert!(start.elapsed() < SLACK);
+    }
+}
+
+#[test]
+fn two_hundred_at_once_all_get_their_own_job() {
+    let api = SampleApi::start();
+    let ids: Vec<String> = sample_api::jobs().iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect();
+    thread::scope(|scope| {
+        for run in 0..200 {
+            let (api, id) = (&api, &ids[run % ids.len()]);
+            scope.spawn(move || assert_eq!(result(helper_for(api).arg(id))["id"], id.as_str()));
+        }
+    });
+    assert_eq!(api.requests().len(), 200);
+}
