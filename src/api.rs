@@ -132,12 +132,11 @@ impl<'a> Api<'a> {
 
     /// Better no data than another job's, or what merely looks like a job.
     fn check(&self, answer: Value, id: &str) -> Result<Value, Failed> {
-        let text = |key| answer[key].as_str().map(|text| self.quote(text));
-        let wrong = match (text("object").as_deref(), text("id").as_deref()) {
+        let wrong = match (answer["object"].as_str(), answer["id"].as_str()) {
             (Some("fine_tuning.job"), Some(answered)) if answered == id => return Ok(answer),
-            (Some("fine_tuning.job"), Some(answered)) => format!("another job, {answered}"),
+            (Some("fine_tuning.job"), Some(answered)) => format!("another job, {}", self.quote(answered)),
             (Some("fine_tuning.job"), None) => "a job that has no ID".into(),
-            (Some(object), _) => format!("an object of the kind {object:?}, not a fine-tuning job"),
+            (Some(object), _) => format!("an object of the kind {:?}, not a fine-tuning job", self.quote(object)),
             (None, _) => "JSON that is not a fine-tuning job".into(),
         };
         Err(Failed::never(format!("{} answered with {wrong}; check base_url", self.host())))
@@ -193,7 +192,9 @@ impl<'a> Api<'a> {
             }
             Error::Timeout(_) => Failed::soon(format!("{what} {host} {}", within(limits.budget))),
             Error::ConnectProxyFailed(reason) => Failed::never(format!(
-                "{peer} refused to connect to {host}: {reason}; check the proxy, or list the host in NO_PROXY"
+                "{peer} refused to connect to {host}: {}; check the proxy, or list the host in NO_PROXY",
+                // ureq says the status twice: "responded 407/407".
+                reason.split('/').next().unwrap_or_default()
             )),
             Error::LargeResponseHeader(..) => {
                 Failed::never(format!("the headers of the answer of {host} are over {} KiB", MAX_HEADERS >> 10))
@@ -254,13 +255,112 @@ fn tls_reason(error: &rustls::Error) -> String {
         NotValidYet | NotValidYetContext { .. } => {
             "its certificate is not valid yet; or is this machine's clock wrong?".into()
         }
-        NotValidForName | NotValidForNameContext { .. } => format!("{error}; check base_url"),
+        NotValidForName | NotValidForNameContext { .. } => format!("{reason}; check base_url"),
         // A certificate that signed itself is the one or the other, as it says of itself whether it is an authority.
         UnknownIssuer => UNTRUSTED.into(),
         Other(other) if other.to_string().contains("CaUsedAsEndEntity") => UNTRUSTED.into(),
-        _ => error.to_string(),
+        _ => reason.to_string(),
     }
 }
 
 const UNTRUSTED: &str = "its certificate is signed by itself or by an authority that this machine does not trust; \
     if it should, name the authority's PEM file in SSL_CERT_FILE";
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::thread;
+    use std::time::Instant;
+
+    use proptest::prelude::*;
+    use socket2::{Domain, Socket, Type};
+    use ureq::config::Config;
+    use ureq::http::Uri;
+    use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+    use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+
+    use super::*;
+    use crate::job;
+    use crate::settings::Secret;
+
+    fn settings() -> Settings {
+        Settings {
+            base_url: Uri::from_static("http://two.test/v1"),
+            key: Secret::new("not-a-real-key".into()),
+            key_variable: "OPENAI_API_KEY".into(),
+            organization: None,
+            project: None,
+            timeout: Duration::from_secs(60),
+            proxy: None,
+        }
+    }
+
+    /// A name service that knows the same addresses for every name.
+    #[derive(Debug)]
+    struct Addresses(Vec<SocketAddr>);
+
+    impl Resolver for Addresses {
+        fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+            let mut addresses = self.empty();
+            self.0.iter().for_each(|address| addresses.push(*address));
+            Ok(addresses)
+        }
+    }
+
+    /// An address that never answers: its queue has one place, which is taken.
+    fn silent_address() -> (SocketAddr, Socket, TcpStream) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let taken = TcpStream::connect(address).unwrap();
+        (address, socket, taken)
+    }
+
+    #[test]
+    fn the_second_address_answers_when_the_first_does_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (silent, _socket, _taken) = silent_address();
+        let addresses = Addresses(vec![silent, listener.local_addr().unwrap()]);
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            let body = r#"{"object":"fine_tuning.job","id":"ftjob-x"}"#;
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        });
+        let settings = settings();
+        let mut api = Api::new(&settings).unwrap();
+        api.agent = Agent::with_parts(api.agent.config().clone(), DefaultConnector::default(), addresses);
+        let start = Instant::now();
+        assert_eq!(api.job("ftjob-x").unwrap()["id"], "ftjob-x");
+        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    }
+
+    /// Bytes, and texts that come close to a job.
+    fn any_body() -> impl Strategy<Value = Vec<u8>> {
+        let members = prop::collection::vec(
+            "\"(id|object|error|metadata|[a-z]{1,5})\":(null|\"[a-z]{0,3}\"|[0-9]{1,4}|[\\[{}\\],:]{0,3})",
+            0..5,
+        );
+        let close = members.prop_map(|members| {
+            let members = members.iter().map(|member| format!(",{member}"));
+            format!(r#"{{"object":"fine_tuning.job","id":"ftjob-x"{}}}"#, members.collect::<String>()).into_bytes()
+        });
+        prop_oneof![any::<Vec<u8>>(), close]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn any_body_is_a_job_or_an_error(body in any_body()) {
+            let settings = settings();
+            let api = Api::new(&settings).unwrap();
+            let response = Response::new(Body::builder().data(""));
+            if let Ok(answer) = api.parse(&response, &body).and_then(|answer| api.check(answer, "ftjob-x")) {
+                prop_assert!(job::result(&answer, false).is_ok());
+            }
+        }
+    }
+}

@@ -3,6 +3,8 @@
 mod certificates;
 mod faults;
 mod helper;
+mod messages;
 mod protocol;
+mod proxy;
 mod sample_api;
 mod tls;

@@ -26,7 +26,7 @@ struct Shared {
     faults: Mutex<VecDeque<Fault>>,
 }
 
-/// Plays instead of an answer, from before the request is read; then the connection is closed.
+/// Plays instead of an answer, once a request begins to come in; then the connection is closed.
 pub type Fault = Box<dyn FnOnce(&mut Connection) -> io::Result<()> + Send>;
 
 /// A request as it came in. Header names are in lower case.
@@ -96,7 +96,7 @@ impl Shared {
         }
         loop {
             // An idle connection takes no fault that is meant for the next request.
-            if connection.tcp.peek(&mut [0])? == 0 {
+            if connection.receive()? == 0 {
                 return Ok(());
             }
             let fault = self.faults.lock().unwrap().pop_front();
@@ -187,12 +187,17 @@ impl Connection {
                 self.received.drain(..length);
                 return Ok(Some(request));
             }
-            let mut buffer = [0; 4096];
-            match self.stream.read(&mut buffer)? {
-                0 => return Ok(None),
-                count => self.received.extend(&buffer[..count]),
+            if self.receive()? == 0 {
+                return Ok(None);
             }
         }
+    }
+
+    fn receive(&mut self) -> io::Result<usize> {
+        let mut buffer = [0; 4096];
+        let count = self.stream.read(&mut buffer)?;
+        self.received.extend(&buffer[..count]);
+        Ok(count)
     }
 
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

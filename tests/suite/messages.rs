@@ -1,0 +1,132 @@
+//! Cause to line: what a user reads, whole. HOST stands for the sample API's address. Certificates and proxies have
+//! tables of their own, in `tls.rs` and `proxy.rs`.
+
+use std::net::TcpListener;
+
+use crate::helper::{failure, helper, helper_for};
+use crate::sample_api::{self, Connection, Fault, SampleApi, error, response};
+
+const NOT_READ: &str = "fine-tuning job ftjob-abc123 was not read: ";
+
+fn line(exit_code: i32, api: &SampleApi, arguments: &[&str]) -> String {
+    let line = failure(exit_code, helper_for(api).arg("ftjob-abc123").args(arguments));
+    line.replace(&api.address.to_string(), "HOST")
+}
+
+#[test]
+fn answers() {
+    let json = |status: &str, message: &str, code: &str| {
+        response(
+            status,
+            &[("x-request-id", "req_1"), ("x-should-retry", "false")],
+            &error(message, None, Some(code)).to_string(),
+        )
+    };
+    let plain = |status: &str, kind: &str, body: &str| {
+        let length = body.len();
+        format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nx-should-retry: false\r\n\r\n{body}")
+            .into_bytes()
+    };
+    for (answer, expected) in [
+        (
+            json("401 Unauthorized", "Incorrect API key provided.", "invalid_api_key"),
+            "HOST answered HTTP 401: Incorrect API key provided. (request ID req_1); check the API key in OPENAI_API_KEY",
+        ),
+        (
+            json(
+                "403 Forbidden",
+                "Country, region, or territory not supported",
+                "unsupported_country_region_territory",
+            ),
+            "HOST answered HTTP 403: Country, region, or territory not supported (request ID req_1); check what the API key \
+             in OPENAI_API_KEY may do, and for which organization and project",
+        ),
+        (
+            json("404 Not Found", "Could not find fine tune: ftjob-abc123", "fine_tune_not_found"),
+            "HOST answered HTTP 404: Could not find fine tune: ftjob-abc123 (request ID req_1); check the ID, and that the \
+             API key in OPENAI_API_KEY is of the project that owns the job",
+        ),
+        (
+            json("429 Too Many Requests", "Rate limit reached for requests", "rate_limit_exceeded"),
+            "HOST answered HTTP 429: Rate limit reached for requests (request ID req_1); ask less often, or allow more time \
+             with timeout",
+        ),
+        (
+            json("429 Too Many Requests", "You exceeded your current quota.", "insufficient_quota"),
+            "HOST answered HTTP 429: You exceeded your current quota. (request ID req_1); check the organization's plan and \
+             billing",
+        ),
+        (
+            json("500 Internal Server Error", "The server had an error", "server_error"),
+            "HOST answered HTTP 500: The server had an error (request ID req_1); try again later",
+        ),
+        (
+            plain("502 Bad Gateway", "text/html", "<html><h1>502 Bad Gateway</h1></html>"),
+            "HOST answered HTTP 502: Bad Gateway; try again later",
+        ),
+        (plain("418 I'm a teapot", "text/plain", ""), "HOST answered HTTP 418: I'm a teapot"),
+        (
+            plain("302 Found", "text/html", ""),
+            "HOST answered HTTP 302: Found; redirects are not followed: set base_url to the API's own address",
+        ),
+        (
+            plain("200 OK", "text/html; charset=utf-8", "<html><title>Sign in to Wi-Fi</title></html>"),
+            "HOST answered with no JSON but \"text/html; charset=utf-8\": check base_url, and that no proxy or login page \
+             answers instead",
+        ),
+        (
+            plain("200 OK", "application/json", &sample_api::job("ftjob-dpo").to_string()),
+            "HOST answered with another job, ftjob-dpo; check base_url",
+        ),
+    ] {
+        let api = SampleApi::start();
+        api.play([Box::new(move |c: &mut Connection| {
+            c.read_request()?;
+            c.write(&answer)
+        }) as Fault]);
+        assert_eq!(line(1, &api, &[]), format!("{NOT_READ}{expected}"));
+    }
+}
+
+#[test]
+fn a_body_cut_short() {
+    let api = SampleApi::start();
+    api.play((0..3).map(|_| {
+        Box::new(|c: &mut Connection| {
+            c.read_request()?;
+            c.write(
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: req_1\r\n\r\n{\"object\":\"fine_",
+            )
+        }) as Fault
+    }));
+    let expected = "the answer of HOST was cut short (request ID req_1) (after 3 attempts)";
+    assert_eq!(line(1, &api, &[]), format!("{NOT_READ}{expected}"));
+}
+
+#[test]
+fn no_way_to_the_api() {
+    let api = SampleApi::start();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let refused = line(1, &api, &[&format!("base_url=http://{free}")]);
+    let expected = format!("{free} refused the connection; check base_url and the network (after 3 attempts)");
+    assert_eq!(refused, format!("{NOT_READ}{expected}"));
+
+    let unknown = line(1, &api, &["base_url=https://api.invalid/v1"]);
+    assert!(unknown.starts_with(&format!("{NOT_READ}the name of api.invalid was not ")), "{unknown}");
+    assert!(unknown.ends_with("; check base_url and the network (after 3 attempts)"), "{unknown}");
+
+    assert_eq!(
+        line(2, &api, &["base_url=http://api.test/v1"]),
+        "base_url is plain http, which would show the API key to the network on its way to api.test: use https, or set \
+         allow_http to \"true\""
+    );
+}
+
+#[test]
+fn no_key() {
+    assert_eq!(
+        failure(2, helper().arg("ftjob-abc123")),
+        "no API key: set the environment variable OPENAI_API_KEY where this program runs, or name another variable with \
+         api_key_env"
+    );
+}
