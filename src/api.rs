@@ -1,17 +1,24 @@
 //! Asks the API, and turns whatever comes back, or does not, into a job or into one clear sentence.
 
 use std::io::ErrorKind;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use humantime::format_duration;
 use memchr::memmem;
 use serde_json::Value;
-use ureq::http::{Response, StatusCode};
+use ureq::config::Config;
+use ureq::http::{HeaderMap, Response, StatusCode, Uri};
 use ureq::tls::TlsConfig;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body, Error, ProxyProtocol, Timeout};
 
+use crate::job;
 use crate::message;
+use crate::query::is_id;
 use crate::retry::{self, Again, Failed};
 use crate::settings::{self, Settings};
 use crate::trust;
@@ -23,14 +30,61 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// ureq zeroes its buffers, so larger ones cost time in every run.
 const INPUT_BUFFER: usize = 64 * 1024;
 const OUTPUT_BUFFER: usize = 16 * 1024;
+/// Longer than any pause between two requests, so that one connection serves them all if the server lets it.
+const MAX_IDLE: Duration = Duration::from_secs(60);
 /// Less than the input buffer: headers that fill it look like a connection that was closed.
 const MAX_HEADERS: usize = 32 * 1024;
 /// serde_json's own mark for a number whose digits are kept: an object with this key would be read as a number.
 const NUMBER_MARK: &str = "$serde_json::private::Number";
 
+/// The API's page size and how far back is read at most, to show people what they missed.
+const EVENTS_A_PAGE: usize = 100;
+const MAX_EVENT_PAGES: usize = 10;
+
+/// A job as it was at one moment.
+pub struct Look {
+    pub job: Value,
+    /// How long the API wants to be left alone.
+    pub poll_after: Option<Duration>,
+}
+
+/// Something that a job reported.
+pub struct Event {
+    pub id: String,
+    /// Time, level and message, fit for a terminal.
+    pub line: String,
+}
+
 pub struct Api<'a> {
     agent: Agent,
+    addresses: Addresses,
     settings: &'a Settings,
+}
+
+/// What the name service said, until a connection fails.
+type Addresses = Arc<Mutex<Option<ResolvedSocketAddrs>>>;
+
+/// Asks the name service once, where ureq would for each request. One process only ever looks up one name, the API's
+/// or the proxy's.
+#[derive(Debug)]
+struct ResolveOnce<R> {
+    resolver: R,
+    found: Addresses,
+}
+
+impl<R: Resolver> Resolver for ResolveOnce<R> {
+    fn resolve(&self, url: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        if let Some(found) = &*lock(&self.found) {
+            return Ok(found.clone());
+        }
+        let found = self.resolver.resolve(url, config, timeout)?;
+        *lock(&self.found) = Some(found.clone());
+        Ok(found)
+    }
+}
+
+fn lock(addresses: &Addresses) -> MutexGuard<'_, Option<ResolvedSocketAddrs>> {
+    addresses.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<'a> Api<'a> {
@@ -46,7 +100,7 @@ impl<'a> Api<'a> {
         if needs_tls {
             tls = tls.root_certs(trust::root_certs()?);
         }
-        let agent = Agent::config_builder()
+        let config = Agent::config_builder()
             .tls_config(tls.build())
             .proxy(settings.proxy.clone())
             .http_status_as_error(false)
@@ -57,23 +111,69 @@ impl<'a> Api<'a> {
             .input_buffer_size(INPUT_BUFFER)
             .max_response_header_size(MAX_HEADERS)
             .output_buffer_size(OUTPUT_BUFFER)
-            .build()
-            .new_agent();
-        Ok(Api { agent, settings })
+            .max_idle_age(MAX_IDLE)
+            .build();
+        Ok(Self::with_resolver(settings, config, DefaultResolver::default()))
+    }
+
+    fn with_resolver(settings: &'a Settings, config: Config, resolver: impl Resolver) -> Self {
+        let addresses = Addresses::default();
+        let resolver = ResolveOnce { resolver, found: addresses.clone() };
+        Api { agent: Agent::with_parts(config, DefaultConnector::default(), resolver), addresses, settings }
     }
 
     /// Retrieves a fine-tuning job: `GET /fine_tuning/jobs/{id}` in OpenAI's API reference.
     ///
     /// # Errors
-    /// Whatever keeps the job from being had within the settings' `timeout`, in one sentence for the user.
-    pub fn job(&self, id: &str) -> Result<Value> {
-        let base_url = self.settings.base_url.to_string();
-        let url = format!("{}/fine_tuning/jobs/{id}", base_url.trim_end_matches('/'));
-        retry::run(self.settings.timeout, |budget| self.get(&url, budget).and_then(|job| self.check(job, id)))
-            .with_context(|| format!("fine-tuning job {id} was not read"))
+    /// Whatever keeps the job from being had within `timeout`, in one sentence for the user.
+    pub fn job(&self, id: &str, timeout: Duration) -> Result<Look, Failed> {
+        let path = format!("fine_tuning/jobs/{id}");
+        let look = retry::run(timeout, |budget| {
+            let (headers, job) = self.get(&path, budget)?;
+            // The header by which OpenAI's SDK for Python paces its own polling, `lib/_assistants_runs.py`.
+            let poll_after = retry::seconds(&headers, "openai-poll-after-ms", 0.001);
+            Ok(Look { job: self.check(job, id)?, poll_after })
+        });
+        look.map_err(|failed| Failed { why: format!("fine-tuning job {id} was not read: {}", failed.why), ..failed })
     }
 
-    fn get(&self, url: &str, budget: Duration) -> Result<Value, Failed> {
+    /// What the job reported since the event `newest`, oldest first; of one that was not looked at before, only what
+    /// fits on a page. `GET /fine_tuning/jobs/{id}/events` in OpenAI's API reference.
+    ///
+    /// # Errors
+    /// A page could not be had at once.
+    pub fn events_since(&self, id: &str, newest: Option<&str>) -> Result<Vec<Event>, Failed> {
+        let mut events = Vec::new();
+        let mut after = String::new();
+        for _ in 0..MAX_EVENT_PAGES {
+            let path = format!("fine_tuning/jobs/{id}/events?limit={EVENTS_A_PAGE}{after}");
+            let (_, page) = self.get(&path, self.settings.timeout / 3)?;
+            for event in page["data"].as_array().into_iter().flatten() {
+                let event_id = event["id"].as_str().unwrap_or_default();
+                if newest == Some(event_id) || !is_id(event_id) {
+                    events.reverse();
+                    return Ok(events);
+                }
+                after = format!("&after={event_id}");
+                events.push(Event { id: event_id.into(), line: self.event_line(event) });
+            }
+            if newest.is_none() || page["has_more"] != true {
+                break;
+            }
+        }
+        events.reverse();
+        Ok(events)
+    }
+
+    fn event_line(&self, event: &Value) -> String {
+        let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(event["created_at"].as_u64().unwrap_or(0)));
+        let text = |key: &str| self.quote(event[key].as_str().unwrap_or_default());
+        format!("{} {}: {}", time.and_then(job::format_time).unwrap_or_default(), text("level"), text("message"))
+    }
+
+    fn get(&self, path: &str, budget: Duration) -> Result<(HeaderMap, Value), Failed> {
+        let base_url = self.settings.base_url.to_string();
+        let url = format!("{}/{path}", base_url.trim_end_matches('/'));
         // Two fifths each leave time for the answer, and tell the phases apart: ureq calls all that is cut short by
         // the global timeout by one name.
         let connect = CONNECT_TIMEOUT.min(budget * 2 / 5);
@@ -100,7 +200,8 @@ impl<'a> Api<'a> {
             return Err(self.refusal(&response, &body.unwrap_or_default()));
         }
         let body = body.map_err(|error| self.no_answer(&error, "only part of an answer from", limits))?;
-        self.parse(&response, &body)
+        let answer = self.parse(&response, &body)?;
+        Ok((mem::take(response.headers_mut()), answer))
     }
 
     fn parse(&self, response: &Response<Body>, body: &[u8]) -> Result<Value, Failed> {
@@ -175,6 +276,8 @@ impl<'a> Api<'a> {
 
     /// What went wrong before an answer was complete. `what` says what the program was waiting for.
     fn no_answer(&self, error: &Error, what: &str, limits: Limits) -> Failed {
+        // The name may stand for another address by now.
+        *lock(&self.addresses) = None;
         let host = self.host();
         // Behind a proxy, only the proxy's name is looked up here, and only the proxy is connected to.
         let (peer, checked) = match &self.settings.proxy {
@@ -231,7 +334,8 @@ impl<'a> Api<'a> {
         self.header(response, "x-request-id").map(|id| format!(" (request ID {id})")).unwrap_or_default()
     }
 
-    fn quote(&self, text: &str) -> String {
+    /// What a server said, fit for a terminal.
+    pub fn quote(&self, text: &str) -> String {
         message::quote(text, &self.settings.key)
     }
 }
@@ -270,18 +374,14 @@ const UNTRUSTED: &str = "its certificate is signed by itself or by an authority 
 mod tests {
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
     use std::time::Instant;
 
     use proptest::prelude::*;
     use socket2::{Domain, Socket, Type};
-    use ureq::config::Config;
-    use ureq::http::Uri;
-    use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-    use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
     use super::*;
-    use crate::job;
     use crate::settings::Secret;
 
     fn settings() -> Settings {
@@ -296,12 +396,13 @@ mod tests {
         }
     }
 
-    /// A name service that knows the same addresses for every name.
+    /// A name service that knows the same addresses for every name, and counts how often it is asked.
     #[derive(Debug)]
-    struct Addresses(Vec<SocketAddr>);
+    struct Names(Vec<SocketAddr>, Arc<AtomicUsize>);
 
-    impl Resolver for Addresses {
+    impl Resolver for Names {
         fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+            self.1.fetch_add(1, Ordering::Relaxed);
             let mut addresses = self.empty();
             self.0.iter().for_each(|address| addresses.push(*address));
             Ok(addresses)
@@ -318,23 +419,46 @@ mod tests {
         (address, socket, taken)
     }
 
+    /// Answers each connection once, then closes it.
+    fn answering_address() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+                let body = r#"{"object":"fine_tuning.job","id":"ftjob-x"}"#;
+                write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+            }
+        });
+        address
+    }
+
     #[test]
     fn the_second_address_answers_when_the_first_does_not() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (silent, _socket, _taken) = silent_address();
-        let addresses = Addresses(vec![silent, listener.local_addr().unwrap()]);
-        thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let _ = stream.read(&mut [0; 4096]).unwrap();
-            let body = r#"{"object":"fine_tuning.job","id":"ftjob-x"}"#;
-            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
-        });
         let settings = settings();
-        let mut api = Api::new(&settings).unwrap();
-        api.agent = Agent::with_parts(api.agent.config().clone(), DefaultConnector::default(), addresses);
+        let config = Api::new(&settings).unwrap().agent.config().clone();
+        let names = Names(vec![silent, answering_address()], Arc::default());
         let start = Instant::now();
-        assert_eq!(api.job("ftjob-x").unwrap()["id"], "ftjob-x");
+        assert!(Api::with_resolver(&settings, config, names).job("ftjob-x", settings.timeout).is_ok());
         assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn the_name_is_looked_up_again_only_after_a_failure() {
+        let settings = settings();
+        let config = Api::new(&settings).unwrap().agent.config().clone();
+        let lookups = Arc::new(AtomicUsize::new(0));
+        let api = Api::with_resolver(&settings, config, Names(vec![answering_address()], lookups.clone()));
+        for _ in 0..3 {
+            assert!(api.job("ftjob-x", settings.timeout).is_ok());
+            // Time to see that the server closed the connection, so that the next request needs the address again.
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(lookups.load(Ordering::Relaxed), 1);
+        api.no_answer(&Error::HostNotFound, "", Limits { connect: Duration::ZERO, budget: Duration::ZERO });
+        assert!(api.job("ftjob-x", settings.timeout).is_ok());
+        assert_eq!(lookups.load(Ordering::Relaxed), 2);
     }
 
     /// Bytes, and texts that come close to a job.

@@ -2,8 +2,11 @@
 //! `raw_json`. The table of fields below is the only place that knows what the API documents.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
+use humantime::format_rfc3339_seconds;
 use serde_json::Value;
 
 /// The longest result, in bytes. Terraform takes more, but then needs seconds and gigabytes for it.
@@ -134,6 +137,58 @@ impl Kind {
             },
         }
     }
+}
+
+/// The statuses that the API documents, and `paused`, which it sends too. It may send others.
+pub const STATUSES: &[&str] = &["validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"];
+
+/// Those of `STATUSES` that a job keeps.
+pub const FINAL_STATUSES: &[&str] = &["succeeded", "failed", "cancelled"];
+
+pub fn is_done(api: &Value) -> bool {
+    FINAL_STATUSES.contains(&status(api))
+}
+
+/// When the job is expected to be done, if the API says so.
+pub fn estimated_finish(api: &Value) -> Option<SystemTime> {
+    // 0 stands in the API reference's own example.
+    let seconds = api["estimated_finish"].as_u64().filter(|seconds| *seconds > 0)?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+/// The status, and for a job that is not done when it should be.
+pub fn progress(api: &Value) -> String {
+    let finish = estimated_finish(api).and_then(format_time).filter(|_| !is_done(api));
+    let finish = finish.map(|time| format!(" (estimated finish {time})")).unwrap_or_default();
+    format!("{}{finish}", status(api))
+}
+
+/// A point in time as people read it; none beyond the year 9999.
+pub fn format_time(time: SystemTime) -> Option<String> {
+    let mut text = String::new();
+    write!(text, "{}", format_rfc3339_seconds(time)).ok()?;
+    Some(text)
+}
+
+/// # Errors
+/// The job's status is none of those, with the reason that the API gives.
+pub fn require_status(api: &Value, wanted: &[String]) -> Result<()> {
+    if wanted.is_empty() || wanted.iter().any(|wanted| wanted == status(api)) {
+        return Ok(());
+    }
+    let mut reason = String::new();
+    for part in ["code", "message"].iter().filter_map(|part| api["error"][part].as_str()) {
+        reason += &format!(": {part}");
+    }
+    if !is_done(api) {
+        reason += "; wait=1h would wait for it for up to an hour";
+    }
+    let id = api["id"].as_str().unwrap_or_default();
+    bail!("fine-tuning job {id} is {}, not {}{reason}", progress(api), wanted.join(" or "))
+}
+
+fn status(api: &Value) -> &str {
+    api["status"].as_str().unwrap_or("in an unknown state")
 }
 
 /// The result for one job, as the text that goes to stdout.

@@ -12,6 +12,7 @@ mod query;
 mod retry;
 mod settings;
 mod trust;
+mod wait;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::{self, ExitCode};
@@ -50,9 +51,15 @@ fn run() -> Result<ExitCode, Failure> {
 
 fn read_job(query: &Query, settings: &Settings) -> Result<(), Failure> {
     let id = query.fine_tuning_job_id().map_err(Failure::by_caller)?;
+    let wait = query.wait().map_err(Failure::by_caller)?;
+    let required = query.require_status().map_err(Failure::by_caller)?;
     let api = Api::new(settings).map_err(Failure::by_caller)?;
-    let job = api.job(id)?;
-    print(&job::result(&job, io::stdout().is_terminal())?)?;
+    let look = match wait {
+        Some(wait) => wait::until_done(&api, id, wait, settings.timeout)?,
+        None => api.job(id, settings.timeout)?,
+    };
+    job::require_status(&look.job, &required)?;
+    print(&job::result(&look.job, io::stdout().is_terminal())?)?;
     Ok(())
 }
 
@@ -79,6 +86,8 @@ Usage:
 
 Query keys:
   fine_tuning_job_id  the job's ID, such as ftjob-abc123
+  wait                wait until the job is succeeded, failed or cancelled, for so long at most: such as 2h, at most 7d
+  require_status      fail unless the job has this status, or one of several separated by commas
   timeout             for all network work, retries included: such as 90s or 1m30s, at most 1h (default 60s)
   base_url            the API's address (default $OPENAI_BASE_URL, else https://api.openai.com/v1)
   organization        (default $OPENAI_ORG_ID)

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::retry::Failed;
 use crate::settings::Secret;
 
 /// The longest line, in characters.
@@ -38,6 +39,12 @@ impl Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Failure { exit_code: 1, line: format!("{error:#}") }
+    }
+}
+
+impl From<Failed> for Failure {
+    fn from(failed: Failed) -> Self {
+        anyhow::Error::from(failed).into()
     }
 }
 

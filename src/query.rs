@@ -10,6 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::job::{FINAL_STATUSES, STATUSES};
+
 /// A query is a handful of short strings; more than this on stdin, in bytes, is a mistake.
 const MAX_STDIN: u64 = 1024 * 1024;
 
@@ -27,6 +29,8 @@ pub enum Invocation {
 #[serde(default, deny_unknown_fields)]
 pub struct Query {
     fine_tuning_job_id: Text,
+    wait: Text,
+    require_status: Text,
     timeout: Text,
     pub base_url: Text,
     pub organization: Text,
@@ -118,10 +122,33 @@ impl Query {
             bail!("the query has no fine_tuning_job_id: say which job to read, such as ftjob-abc123");
         };
         ensure!(
-            id.len() <= 128 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
+            is_id(id),
             "fine_tuning_job_id is {id:?}, which is not a job's ID: 1 to 128 letters, digits, hyphens or underscores"
         );
         Ok(id)
+    }
+
+    /// How long to wait for the job to be done; none if it is to be read as it is.
+    pub fn wait(&self) -> Result<Option<Duration>> {
+        self.wait.as_deref().map(|text| duration("wait", text, "7d")).transpose()
+    }
+
+    /// The statuses that the job may have; none if any will do.
+    pub fn require_status(&self) -> Result<Vec<String>> {
+        // Waiting ends when the job is done, so no other status can be asked for.
+        let known = if self.wait.is_some() { FINAL_STATUSES } else { STATUSES };
+        let wanted = self.require_status.iter().flat_map(|list| list.split(',')).map(str::trim);
+        wanted
+            .map(|status| {
+                let waiting = if self.wait.is_some() { " after wait" } else { "" };
+                ensure!(
+                    known.contains(&status),
+                    "require_status names {status:?}; it can name, separated by commas{waiting}: {}",
+                    known.join(", ")
+                );
+                Ok(status.to_owned())
+            })
+            .collect()
     }
 
     /// How long all network work may take together; a minute unless the query says otherwise.
@@ -136,6 +163,12 @@ impl Query {
     pub fn allow_http(&self) -> Result<bool> {
         flag("allow_http", &self.allow_http)
     }
+}
+
+/// Whether this can be an ID of the API's, which means that it can stand in a URL as it is.
+pub fn is_id(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    (1..=128).contains(&text.len()) && text.bytes().all(fits)
 }
 
 fn flag(key: &str, value: &Text) -> Result<bool> {

@@ -4,7 +4,6 @@
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Result, anyhow};
 use humantime::format_duration;
 use ureq::http::{HeaderMap, StatusCode};
 
@@ -16,6 +15,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 pub struct Failed {
     pub why: String,
     pub again: Again,
+}
+
+impl From<Failed> for anyhow::Error {
+    fn from(failed: Failed) -> Self {
+        anyhow::Error::msg(failed.why)
+    }
 }
 
 impl Failed {
@@ -30,7 +35,10 @@ impl Failed {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Again {
+    /// It would fail in the same way again.
     Never,
+    /// It may pass, but the server does not want to be asked again now.
+    Later,
     Soon,
     /// After the pause that the server asked for.
     After(Duration),
@@ -41,7 +49,7 @@ pub enum Again {
 ///
 /// # Errors
 /// The last attempt's, with the number of attempts if there were several.
-pub fn run<T>(timeout: Duration, mut attempt: impl FnMut(Duration) -> Result<T, Failed>) -> Result<T> {
+pub fn run<T>(timeout: Duration, mut attempt: impl FnMut(Duration) -> Result<T, Failed>) -> Result<T, Failed> {
     let deadline = Instant::now() + timeout;
     let left = || deadline.saturating_duration_since(Instant::now());
     for retries in 0.. {
@@ -54,13 +62,13 @@ pub fn run<T>(timeout: Duration, mut attempt: impl FnMut(Duration) -> Result<T, 
             thread::sleep(pause);
             continue;
         }
-        let mut why = failed.why;
+        let Failed { mut why, again } = failed;
         if retries > 0 {
             why += &format!(" (after {} attempts)", retries + 1);
-        } else if let Again::After(pause) = failed.again {
+        } else if let Again::After(pause) = again {
             why += &format!(" (it asks for a pause of {}, which timeout does not leave)", format_duration(pause));
         }
-        return Err(anyhow!(why));
+        return Err(Failed { why, again });
     }
     unreachable!("the last retry returns")
 }
@@ -70,28 +78,29 @@ impl Again {
     /// and the header names are those of OpenAI's SDK for Python, `_base_client.py`.)
     pub fn after_status(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Self {
         let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-        let retried = match header("x-should-retry") {
-            Some("true") => true,
-            Some("false") => false,
-            _ => matches!(status.as_u16(), 408 | 409 | 429 | 500..),
-        };
-        let millis = || seconds(header("retry-after-ms")?, 0.001);
-        let after = || seconds(header("retry-after")?, 1.0);
+        let may_pass = matches!(status.as_u16(), 408 | 409 | 429 | 500..);
+        match header("x-should-retry") {
+            Some("false") if may_pass => return Self::Later,
+            Some("false") => return Self::Never,
+            Some("true") => {}
+            _ if !may_pass => return Self::Never,
+            _ => {}
+        }
+        let millis = || seconds(headers, "retry-after-ms", 0.001);
+        let after = || seconds(headers, "retry-after", 1.0);
         let date = || {
             let date = httpdate::parse_http_date(header("retry-after")?).ok()?;
-            Some(date.duration_since(now).unwrap_or_default())
+            date.duration_since(now).ok()
         };
-        match retried {
-            false => Self::Never,
-            true => millis().or_else(after).or_else(date).map_or(Self::Soon, Self::After),
-        }
+        let asked_for = millis().or_else(after).or_else(date).filter(|pause| !pause.is_zero());
+        asked_for.map_or(Self::Soon, Self::After)
     }
 
     /// The pause before the next attempt, when `retries` came before it. `jitter`, from 0 to 1, takes up to a quarter
     /// off, so that many that failed together do not come back together.
     fn pause(self, retries: u32, jitter: f64) -> Option<Duration> {
         match self {
-            Self::Never => None,
+            Self::Never | Self::Later => None,
             Self::Soon => {
                 let pause = FIRST_PAUSE.saturating_mul(1 << retries.min(16)).min(LONGEST_PAUSE);
                 Some(pause.mul_f64(1.0 - jitter / 4.0))
@@ -101,8 +110,9 @@ impl Again {
     }
 }
 
-fn seconds(text: &str, unit: f64) -> Option<Duration> {
-    let number: f64 = text.parse().ok()?;
+/// A header that is a number of seconds, or of another `unit` in seconds.
+pub fn seconds(headers: &HeaderMap, name: &str, unit: f64) -> Option<Duration> {
+    let number: f64 = headers.get(name)?.to_str().ok()?.trim().parse().ok()?;
     Duration::try_from_secs_f64(number * unit).ok()
 }
 
@@ -128,7 +138,8 @@ mod tests {
 
     #[test]
     fn the_server_may_say_otherwise() {
-        assert_eq!(after(429, &[("x-should-retry", "false"), ("retry-after", "1")]), Again::Never);
+        assert_eq!(after(429, &[("x-should-retry", "false"), ("retry-after", "1")]), Again::Later);
+        assert_eq!(after(404, &[("x-should-retry", "false")]), Again::Never);
         assert_eq!(after(400, &[("x-should-retry", "true")]), Again::Soon);
         assert_eq!(after(500, &[("x-should-retry", "perhaps")]), Again::Soon);
     }
@@ -143,8 +154,7 @@ mod tests {
         assert_eq!(pause(&[("retry-after", "3"), ("retry-after-ms", "?")]), millis(3000));
         assert_eq!(pause(&[("retry-after", " 1.5 ")]), millis(1500));
         assert_eq!(pause(&[("retry-after", "Sun, 06 Nov 1994 08:49:57 GMT")]), millis(20_000));
-        assert_eq!(pause(&[("retry-after", "Sun, 06 Nov 1994 08:49:17 GMT")]), millis(0));
-        for nonsense in ["", "-1", "NaN", "inf", "1e300", "soon"] {
+        for nonsense in ["0", "Sun, 06 Nov 1994 08:49:17 GMT", "", "-1", "NaN", "inf", "1e300", "soon"] {
             assert_eq!(pause(&[("retry-after", nonsense)]), Again::Soon, "{nonsense}");
         }
     }
@@ -166,7 +176,7 @@ mod tests {
             budgets.push(budget);
             Err(Failed { why: "no".into(), again: Again::After(Duration::from_millis(1)) })
         });
-        assert_eq!(failed.unwrap_err().to_string(), "no (after 3 attempts)");
+        assert_eq!(failed.unwrap_err().why, "no (after 3 attempts)");
         assert_eq!(budgets, [Duration::from_secs(10); 3]);
     }
 
@@ -191,7 +201,7 @@ mod tests {
             Err(Failed { why: "busy".into(), again: Again::After(Duration::from_secs(90)) })
         });
         let expected = "busy (it asks for a pause of 1m 30s, which timeout does not leave)";
-        assert_eq!(failed.unwrap_err().to_string(), expected);
+        assert_eq!(failed.unwrap_err().why, expected);
         assert!(start.elapsed() < Duration::from_secs(5));
     }
 }

@@ -72,3 +72,16 @@ pub fn failure(exit_code: i32, command: &mut Command) -> String {
     assert!(!line.is_empty() && line.chars().count() <= 1001 && !line.contains(char::is_control), "{line:?}");
     line.to_owned()
 }
+
+/// Runs it in a terminal of its own, and gives back the exit code and all that the terminal got.
+#[cfg(target_os = "linux")]
+pub fn in_terminal(api: &SampleApi, arguments: &str) -> (Option<i32>, String) {
+    let output = std::process::Command::new("script")
+        .args(["--quiet", "--return", "--command", &format!("{PROGRAM} {arguments}"), "/dev/null"])
+        .envs([("OPENAI_API_KEY", KEY), ("OPENAI_BASE_URL", &api.url()), ("NO_PROXY", "*")])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("`script` is needed: install util-linux (Debian: bsdutils, Fedora: util-linux-script)");
+    assert_no_key(&output.stdout);
+    (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8 on the terminal"))
+}

@@ -8,3 +8,4 @@ mod protocol;
 mod proxy;
 mod sample_api;
 mod tls;
+mod wait;

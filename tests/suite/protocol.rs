@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+#[cfg(target_os = "linux")]
+use crate::helper::in_terminal;
 use crate::helper::{KEY, PROGRAM, failure, helper, helper_for, result, run};
 use crate::sample_api::{self, SampleApi};
 
@@ -253,23 +255,12 @@ fn a_result_that_cannot_be_written_is_an_error() {
     }
 }
 
-/// `script`, of util-linux, runs a program in a terminal of its own.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_terminal_gets_usage_and_an_indented_result() {
     let api = SampleApi::start();
-    let in_terminal = |command: &str| {
-        let output = Command::new("script")
-            .args(["--quiet", "--return", "--command", command, "/dev/null"])
-            .env("OPENAI_API_KEY", KEY)
-            .env("OPENAI_BASE_URL", api.url())
-            .stdin(Stdio::null())
-            .output()
-            .expect("`script` is needed: install util-linux (on some distributions bsdutils or util-linux-script)");
-        (output.status.code(), String::from_utf8(output.stdout).unwrap())
-    };
-    let (code, usage) = in_terminal(PROGRAM);
+    let (code, usage) = in_terminal(&api, "");
     assert!(code == Some(2) && usage.contains("Usage:"), "{usage}");
-    let (code, indented) = in_terminal(&format!("env --unset=HTTP_PROXY --unset=http_proxy {PROGRAM} ftjob-abc123"));
+    let (code, indented) = in_terminal(&api, "ftjob-abc123");
     assert!(code == Some(0) && indented.contains("\n  \"created_at\": \"1692661014\""), "{indented}");
 }

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
@@ -24,6 +25,16 @@ struct Shared {
     connections: AtomicUsize,
     requests: Mutex<Vec<Request>>,
     faults: Mutex<VecDeque<Fault>>,
+    moving: Mutex<BTreeMap<String, Moving>>,
+}
+
+/// A job that moves on with each look.
+struct Moving {
+    looks: VecDeque<Value>,
+    poll_after: Option<Duration>,
+    events: Vec<Value>,
+    /// Those that come with the next looks.
+    coming: VecDeque<Vec<String>>,
 }
 
 /// Plays instead of an answer, once a request begins to come in; then the connection is closed.
@@ -78,6 +89,19 @@ impl SampleApi {
         self.shared.requests.lock().unwrap().clone()
     }
 
+    /// From now on `id` is these jobs, one after the other with each look, and stays the last one. With `poll_after`
+    /// each answer asks for that pause.
+    pub fn moves(&self, id: &str, looks: impl IntoIterator<Item = Value>, poll_after: Option<Duration>) {
+        let moving = Moving { looks: looks.into_iter().collect(), poll_after, events: vec![], coming: VecDeque::new() };
+        self.shared.moving.lock().unwrap().insert(id.to_owned(), moving);
+    }
+
+    /// What the moving job reports with each of its looks.
+    pub fn reports(&self, id: &str, coming: impl IntoIterator<Item = Vec<String>>) {
+        let mut moving = self.shared.moving.lock().unwrap();
+        moving.get_mut(id).expect("a job that moves").coming.extend(coming);
+    }
+
     /// The next requests meet these faults, in this order; those after them are answered.
     pub fn play(&self, faults: impl IntoIterator<Item = Fault>) {
         self.shared.faults.lock().unwrap().extend(faults);
@@ -106,37 +130,80 @@ impl Shared {
             let Some(request) = connection.read_request()? else {
                 return Ok(());
             };
-            let (status, body) = self.answer(&request);
+            let answer = self.answer(&request);
             let number = {
                 let mut requests = self.requests.lock().unwrap();
                 requests.push(request);
                 requests.len()
             };
-            connection.write(&response(
-                status,
-                &[("x-request-id", &format!("req_sample{number}"))],
-                &body.to_string(),
-            ))?;
+            let request_id = format!("req_sample{number}");
+            let mut headers = vec![("x-request-id", &*request_id)];
+            let poll_after = answer.poll_after.map(|pause| pause.as_millis().to_string());
+            headers.extend(poll_after.as_deref().map(|millis| ("openai-poll-after-ms", millis)));
+            connection.write(&response(answer.status, &headers, &answer.body.to_string()))?;
         }
     }
 
-    fn answer(&self, request: &Request) -> (&'static str, Value) {
+    fn answer(&self, request: &Request) -> Answer {
         let key = request.headers.get("authorization").and_then(|value| value.strip_prefix("Bearer "));
         if key.is_none_or(str::is_empty) {
-            return ("401 Unauthorized", error("You didn't provide an API key.", None, None));
+            return Answer::new("401 Unauthorized", error("You didn't provide an API key.", None, None));
         }
-        let Some(id) = request.path.strip_prefix("/v1/fine_tuning/jobs/") else {
-            let message = format!("Unknown request URL: GET {}.", request.path);
-            return ("404 Not Found", error(&message, None, Some("unknown_url")));
+        let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+        let Some(id) = path.strip_prefix("/v1/fine_tuning/jobs/") else {
+            let message = format!("Unknown request URL: GET {path}.");
+            return Answer::new("404 Not Found", error(&message, None, Some("unknown_url")));
         };
+        if let Some(moving) = self.moving.lock().unwrap().get_mut(id.trim_end_matches("/events")) {
+            if id.ends_with("/events") {
+                let page = page(moving.events.iter().rev(), &parameters(query));
+                return Answer::new("200 OK", page);
+            }
+            for message in moving.coming.pop_front().unwrap_or_default() {
+                let number = moving.events.len() + 1;
+                moving.events.push(json!({
+                    "object": "fine_tuning.job.event", "id": format!("ftevent-{number}"), "level": "info",
+                    "created_at": 1721764800 + number, "message": message, "type": "message", "data": {},
+                }));
+            }
+            let job = if moving.looks.len() > 1 { moving.looks.pop_front() } else { moving.looks.front().cloned() };
+            return Answer { poll_after: moving.poll_after, ..Answer::new("200 OK", job.expect("a look")) };
+        }
         match self.jobs.get(id) {
-            Some(job) => ("200 OK", job.clone()),
+            Some(job) => Answer::new("200 OK", job.clone()),
             None => {
                 let message = format!("Could not find fine tune: {id}");
-                ("404 Not Found", error(&message, Some("fine_tune_id"), Some("fine_tune_not_found")))
+                Answer::new("404 Not Found", error(&message, Some("fine_tune_id"), Some("fine_tune_not_found")))
             }
         }
     }
+}
+
+struct Answer {
+    status: &'static str,
+    body: Value,
+    poll_after: Option<Duration>,
+}
+
+impl Answer {
+    fn new(status: &'static str, body: Value) -> Self {
+        Answer { status, body, poll_after: None }
+    }
+}
+
+fn parameters(query: &str) -> BTreeMap<&str, &str> {
+    query.split('&').filter_map(|pair| pair.split_once('=')).collect()
+}
+
+/// A page of a list whose newest objects come first, as `after` and `limit` (20 unless given) ask for it.
+fn page<'a>(newest_first: impl Iterator<Item = &'a Value>, parameters: &BTreeMap<&str, &str>) -> Value {
+    let limit: usize = parameters.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(20);
+    let mut rest = newest_first.peekable();
+    if let Some(after) = parameters.get("after") {
+        rest.find(|object| object["id"] == *after);
+    }
+    let data: Vec<&Value> = rest.by_ref().take(limit).collect();
+    json!({ "object": "list", "data": data, "has_more": rest.peek().is_some() })
 }
 
 /// The sample jobs, one of every shape that the API is known to send.
