@@ -17,7 +17,7 @@ const MAX_STDIN: u64 = 1024 * 1024;
 
 /// What one run of the program is to do.
 pub enum Invocation {
-    Read(Query),
+    Read(Box<Query>),
     Help,
     Version,
     /// Nothing was asked and stdin is a terminal: nobody will type JSON there.
@@ -77,14 +77,14 @@ impl Invocation {
             }
         }
         if !words.is_empty() {
-            return Ok(Self::Read(Query::from_words(words)?));
+            return Ok(Self::Read(Query::from_words(words)?.into()));
         }
         if io::stdin().is_terminal() {
             return Ok(Self::Nothing);
         }
         let mut bytes = Vec::new();
         io::stdin().take(MAX_STDIN + 1).read_to_end(&mut bytes).context("the query on stdin could not be read")?;
-        Ok(Self::Read(Query::from_json(&bytes)?))
+        Ok(Self::Read(Query::from_json(&bytes)?.into()))
     }
 }
 
