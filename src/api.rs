@@ -28,12 +28,12 @@ const MAX_BODY: u64 = 10 * 1024 * 1024;
 /// How long connecting may take, TLS included. With a second address, ureq leaves a third of it for that.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// ureq zeroes its buffers, so larger ones cost time in every run.
-const INPUT_BUFFER: usize = 64 * 1024;
+const INPUT_BUFFER: usize = 32 * 1024;
 const OUTPUT_BUFFER: usize = 16 * 1024;
 /// Longer than any pause between two requests, so that one connection serves them all if the server lets it.
 const MAX_IDLE: Duration = Duration::from_secs(60);
 /// Less than the input buffer: headers that fill it look like a connection that was closed.
-const MAX_HEADERS: usize = 32 * 1024;
+const MAX_HEADERS: usize = 16 * 1024;
 /// serde_json's own mark for a number whose digits are kept: an object with this key would be read as a number.
 const NUMBER_MARK: &str = "$serde_json::private::Number";
 
@@ -100,7 +100,11 @@ impl<'a> Api<'a> {
         if needs_tls {
             tls = tls.root_certs(trust::root_certs()?);
         }
+        let limits = Limits::of(settings.timeout / retry::ATTEMPTS);
         let config = Agent::config_builder()
+            .timeout_global(Some(limits.budget))
+            .timeout_resolve(Some(limits.connect))
+            .timeout_connect(Some(limits.connect))
             .tls_config(tls.build())
             .proxy(settings.proxy.clone())
             .http_status_as_error(false)
@@ -147,7 +151,7 @@ impl<'a> Api<'a> {
         let mut after = String::new();
         for _ in 0..MAX_EVENT_PAGES {
             let path = format!("fine_tuning/jobs/{id}/events?limit={EVENTS_A_PAGE}{after}");
-            let (_, page) = self.get(&path, self.settings.timeout / 3)?;
+            let (_, page) = self.get(&path, self.settings.timeout / retry::ATTEMPTS)?;
             for event in page["data"].as_array().into_iter().flatten() {
                 let event_id = event["id"].as_str().unwrap_or_default();
                 if newest == Some(event_id) || !is_id(event_id) {
@@ -174,18 +178,18 @@ impl<'a> Api<'a> {
     fn get(&self, path: &str, budget: Duration) -> Result<(HeaderMap, Value), Failed> {
         let base_url = self.settings.base_url.to_string();
         let url = format!("{}/{path}", base_url.trim_end_matches('/'));
-        // Two fifths each leave time for the answer, and tell the phases apart: ureq calls all that is cut short by
-        // the global timeout by one name.
-        let connect = CONNECT_TIMEOUT.min(budget * 2 / 5);
-        let mut request = self
-            .agent
-            .get(url)
-            .config()
-            .timeout_global(Some(budget))
-            .timeout_resolve(Some(connect))
-            .timeout_connect(Some(connect))
-            .build()
-            .header("Authorization", format!("Bearer {}", self.settings.key.expose()));
+        let limits = Limits::of(budget);
+        let mut request = self.agent.get(url);
+        // The agent's own limits cost nothing; others make ureq look through all certificates again.
+        if limits != Limits::of(self.settings.timeout / retry::ATTEMPTS) {
+            request = request
+                .config()
+                .timeout_global(Some(limits.budget))
+                .timeout_resolve(Some(limits.connect))
+                .timeout_connect(Some(limits.connect))
+                .build();
+        }
+        request = request.header("Authorization", format!("Bearer {}", self.settings.key.expose()));
         for (name, value) in
             [("OpenAI-Organization", &self.settings.organization), ("OpenAI-Project", &self.settings.project)]
         {
@@ -193,7 +197,6 @@ impl<'a> Api<'a> {
                 request = request.header(name, value);
             }
         }
-        let limits = Limits { connect, budget };
         let mut response = request.call().map_err(|error| self.no_answer(&error, "no answer from", limits))?;
         let body = response.body_mut().with_config().limit(MAX_BODY).read_to_vec();
         if response.status() != StatusCode::OK {
@@ -341,10 +344,18 @@ impl<'a> Api<'a> {
 }
 
 /// How long the phases of one attempt may take.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct Limits {
     connect: Duration,
     budget: Duration,
+}
+
+impl Limits {
+    fn of(budget: Duration) -> Self {
+        // Two fifths each, for the name and for the connection, leave time for the answer, and tell the phases apart:
+        // ureq calls all that is cut short by the global timeout by one name.
+        Limits { connect: CONNECT_TIMEOUT.min(budget * 2 / 5), budget }
+    }
 }
 
 /// Says what is wrong with the server's certificate, and who can mend it.
@@ -456,7 +467,7 @@ mod tests {
             thread::sleep(Duration::from_millis(20));
         }
         assert_eq!(lookups.load(Ordering::Relaxed), 1);
-        api.no_answer(&Error::HostNotFound, "", Limits { connect: Duration::ZERO, budget: Duration::ZERO });
+        api.no_answer(&Error::HostNotFound, "", Limits::of(Duration::ZERO));
         assert!(api.job("ftjob-x", settings.timeout).is_ok());
         assert_eq!(lookups.load(Ordering::Relaxed), 2);
     }

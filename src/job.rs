@@ -210,10 +210,11 @@ pub fn result(api: &Value, indented: bool) -> Result<String> {
 fn flat(api: &Value) -> BTreeMap<String, String> {
     let documented = FIELDS.iter().map(|field| (flat_key(field.path), field.kind.flat(field.value(api))));
     let mut flat: BTreeMap<_, _> = documented.collect();
-    flat.insert("job".into(), typed(api).to_string());
+    let added = added(api);
+    flat.insert("job".into(), typed(api, &added).to_string());
     flat.insert("raw_json".into(), api.to_string());
-    for Added { parents, name, value } in added(api) {
-        flat.entry(flat_key(&parents) + &name).or_insert_with(|| Json.flat(Some(value)));
+    for Added { parents, name, value } in &added {
+        flat.entry(flat_key(parents) + name).or_insert_with(|| Json.flat(Some(value)));
     }
     flat
 }
@@ -223,7 +224,7 @@ fn flat_key(path: &str) -> String {
 }
 
 /// The job with real types and the same attributes for every job, as a provider's data source would have it.
-fn typed(api: &Value) -> Value {
+fn typed(api: &Value, added: &[Added]) -> Value {
     let mut job = Value::Null;
     let mut insert = |parents: &str, name: &str, value| {
         let parents = parents.split_terminator('.');
@@ -236,8 +237,8 @@ fn typed(api: &Value) -> Value {
         let (parents, name) = field.path.rsplit_once('.').unwrap_or(("", field.path));
         insert(parents, name, field.kind.typed(field.value(api)));
     }
-    for Added { parents, name, value } in added(api) {
-        insert(&parents, &name, value.clone());
+    for Added { parents, name, value } in added {
+        insert(parents, name, (*value).clone());
     }
     job
 }
@@ -291,11 +292,11 @@ mod tests {
             "method": { "type": "dpo", "dpo": { "hyperparameters": { "n_epochs": 2, "batch_size": 9, "learning_rate_multiplier": 0.5 } } },
         });
         let used = json!({ "n_epochs": 2, "batch_size": 8, "learning_rate_multiplier": 0.5 });
-        assert_eq!(typed(&api)["hyperparameters"], used);
+        assert_eq!(typed(&api, &added(&api))["hyperparameters"], used);
 
         let undecided = json!({ "hyperparameters": { "n_epochs": "auto" }, "method": { "type": "supervised" } });
         assert_eq!(flat(&undecided)["hyperparameters_n_epochs"], "auto");
-        assert_eq!(typed(&undecided)["hyperparameters"]["n_epochs"], Value::Null);
+        assert_eq!(typed(&undecided, &[])["hyperparameters"]["n_epochs"], Value::Null);
     }
 
     #[test]
@@ -310,7 +311,7 @@ mod tests {
             "a.b": [1],
             "on": true,
         });
-        let (flat, job) = (flat(&api), typed(&api));
+        let (flat, job) = (flat(&api), typed(&api, &added(&api)));
         for (key, value) in [
             ("error", "why"),
             ("error_code", ""),
@@ -405,7 +406,7 @@ mod tests {
                 let object = parents.split_terminator('.').fold(&mut job, |object, parent| &mut object[parent]);
                 object.as_object_mut().unwrap().remove(&name);
             }
-            prop_assert_eq!(shape(&job, ""), shape(&typed(&json!({})), ""));
+            prop_assert_eq!(shape(&job, ""), shape(&typed(&json!({}), &[]), ""));
             for field in FIELDS {
                 let value = get(&job, field.path).unwrap();
                 let fits = match field.kind {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use humantime::format_duration;
 use ureq::http::{HeaderMap, StatusCode};
 
-const RETRIES: u32 = 2;
+pub const ATTEMPTS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
@@ -52,13 +52,13 @@ pub enum Again {
 pub fn run<T>(timeout: Duration, mut attempt: impl FnMut(Duration) -> Result<T, Failed>) -> Result<T, Failed> {
     let deadline = Instant::now() + timeout;
     let left = || deadline.saturating_duration_since(Instant::now());
-    for retries in 0.. {
-        let failed = match attempt(left().min(timeout / 3)) {
+    for retries in 0..ATTEMPTS {
+        let failed = match attempt(left().min(timeout / ATTEMPTS)) {
             Ok(done) => return Ok(done),
             Err(failed) => failed,
         };
         let pause = failed.again.pause(retries, fastrand::f64());
-        if let Some(pause) = pause.filter(|pause| retries < RETRIES && *pause < left()) {
+        if let Some(pause) = pause.filter(|pause| retries + 1 < ATTEMPTS && *pause < left()) {
             thread::sleep(pause);
             continue;
         }
@@ -70,7 +70,7 @@ pub fn run<T>(timeout: Duration, mut attempt: impl FnMut(Duration) -> Result<T, 
         }
         return Err(Failed { why, again });
     }
-    unreachable!("the last retry returns")
+    unreachable!("the last attempt returns")
 }
 
 impl Again {

@@ -6,9 +6,11 @@ use std::path::Path;
 use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use memchr::{memchr, memmem};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
+use ureq::tls::{Certificate, RootCerts};
 
 /// # Errors
 /// A file or folder that a variable names and that has no certificate to offer: never a silent fallback.
@@ -18,19 +20,16 @@ pub fn root_certs() -> Result<RootCerts> {
     if file.is_none() && folders.is_none() {
         return Ok(system_root_certs());
     }
-    let mut certificates = Vec::new();
+    let mut texts = Vec::new();
     if let Some(file) = &file {
-        certificates = in_file(Path::new(file))
-            .and_then(at_least_one)
-            .with_context(|| format!("SSL_CERT_FILE names {}", Path::new(file).display()))?;
+        let read = in_file(Path::new(file)).and_then(at_least_one);
+        texts.push(read.with_context(|| format!("SSL_CERT_FILE names {}", Path::new(file).display()))?);
     }
     for folder in folders.iter().flat_map(env::split_paths) {
-        let found = in_folder(&folder)
-            .and_then(at_least_one)
-            .with_context(|| format!("SSL_CERT_DIR names {}", folder.display()))?;
-        certificates.extend(found);
+        let read = in_folder(&folder).and_then(at_least_one);
+        texts.push(read.with_context(|| format!("SSL_CERT_DIR names {}", folder.display()))?);
     }
-    Ok(certificates.into())
+    Ok(decode(&texts.concat()).into())
 }
 
 #[cfg(any(windows, target_os = "macos"))]
@@ -45,26 +44,21 @@ fn system_root_certs() -> RootCerts {
     let bundle = system.cert_file.iter().map(|file| in_file(file));
     let folders = system.cert_dir.iter().map(|folder| in_folder(folder));
     let found = bundle.chain(folders).find_map(|found| found.and_then(at_least_one).ok());
-    found.map_or(RootCerts::WebPki, RootCerts::from)
+    found.map_or(RootCerts::WebPki, |text| decode(&text).into())
 }
 
-fn in_file(path: &Path) -> Result<Vec<Certificate<'static>>> {
-    let pem = fs::read(path).context("which cannot be read")?;
-    let certificates = parse_pem(&pem).filter_map(|item| match item {
-        Ok(PemItem::Certificate(certificate)) => Some(certificate),
-        _ => None,
-    });
-    Ok(certificates.collect())
+fn in_file(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).context("which cannot be read")
 }
 
-/// Reads the files that OpenSSL would: those named by a hash, such as `5ed36f99.0`. A folder without any is taken as
-/// one that nobody prepared for OpenSSL, and read whole.
-fn in_folder(path: &Path) -> Result<Vec<Certificate<'static>>> {
+/// The text of the files that OpenSSL would read: those named by a hash, such as `5ed36f99.0`. A folder without any is
+/// taken as one that nobody prepared for OpenSSL, and read whole.
+fn in_folder(path: &Path) -> Result<Vec<u8>> {
     let entries = fs::read_dir(path).context("which cannot be read")?;
     let names: Vec<OsString> = entries.flatten().map(|entry| entry.file_name()).collect();
     let any_hashed = names.iter().any(is_hash);
     let read = names.iter().filter(|name| !any_hashed || is_hash(name));
-    Ok(read.flat_map(|name| in_file(&path.join(name)).unwrap_or_default()).collect())
+    Ok(read.filter_map(|name| in_file(&path.join(name)).ok()).collect::<Vec<_>>().concat())
 }
 
 fn is_hash(name: &OsString) -> bool {
@@ -73,9 +67,41 @@ fn is_hash(name: &OsString) -> bool {
     })
 }
 
-fn at_least_one(certificates: Vec<Certificate<'static>>) -> Result<Vec<Certificate<'static>>> {
-    let usable =
-        |certificate: &Certificate| RootCertStore::empty().add(CertificateDer::from(certificate.der())).is_ok();
-    ensure!(certificates.iter().any(usable), "which has no certificate in PEM form");
-    Ok(certificates)
+fn at_least_one(text: Vec<u8>) -> Result<Vec<u8>> {
+    let usable = |certificate: Certificate| RootCertStore::empty().add(CertificateDer::from(certificate.der())).is_ok();
+    ensure!(blocks(&text).filter_map(decode_block).any(usable), "which has no certificate in PEM form");
+    Ok(text)
+}
+
+/// All certificates in a PEM text, each once. (The reader in rustls-pki-types takes more instructions for a system's
+/// bundle than all else in a run together.)
+fn decode(pem: &[u8]) -> Vec<Certificate<'static>> {
+    let mut blocks: Vec<&[u8]> = blocks(pem).collect();
+    blocks.sort_unstable();
+    blocks.dedup();
+    blocks.into_iter().filter_map(decode_block).collect()
+}
+
+/// What stands between the certificates' BEGIN and END lines (RFC 7468).
+fn blocks(pem: &[u8]) -> impl Iterator<Item = &[u8]> {
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
+    memmem::find_iter(pem, BEGIN).filter_map(|begin| {
+        let block = &pem[begin + BEGIN.len()..];
+        Some(block[..memchr(b'-', block)?].trim_ascii())
+    })
+}
+
+fn decode_block(block: &[u8]) -> Option<Certificate<'static>> {
+    let mut base64 = Vec::with_capacity(block.len());
+    // All lines but the last are of one length, as a rule. To look for the end of each takes twice as long.
+    let line = memchr(b'\n', block).map_or(block.len(), |end| end + 1);
+    block.chunks(line).for_each(|line| base64.extend_from_slice(line.trim_ascii_end()));
+    let der = BASE64_STANDARD.decode(&base64).or_else(|_| {
+        base64.clear();
+        base64.extend(block.iter().filter(|byte| !byte.is_ascii_whitespace()));
+        BASE64_STANDARD.decode(&base64)
+    });
+    // Needed until the program ends, so that nothing is gained by giving it back.
+    Some(Certificate::from_der(der.ok()?.leak()))
 }
