@@ -1,11 +1,13 @@
 //! Every integration test, in one binary: real processes, real sockets, real TLS, real Terraform.
 
 mod certificates;
+mod engines;
 mod faults;
 mod helper;
 mod messages;
 mod protocol;
 mod proxy;
 mod sample_api;
+mod terraform;
 mod tls;
 mod wait;
