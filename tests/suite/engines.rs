@@ -102,7 +102,7 @@ fn names() -> Result<Vec<String>> {
 }
 
 fn is_on_path(program: &str) -> bool {
-    Command::new(program).arg("version").output().is_ok_and(|output| output.status.success())
+    Command::new(program).arg("version").env("CHECKPOINT_DISABLE", "1").output().is_ok()
 }
 
 fn program(name: &str, folder: &Path) -> Result<PathBuf> {
@@ -122,7 +122,7 @@ fn program(name: &str, folder: &Path) -> Result<PathBuf> {
 fn providers(engine: &str, program: &Path, folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     let fetched = folder.join(format!("{engine}-registry"));
     if !fetched.exists() && !fetch(program, &fetched)? {
-        say(&format!("{engine} reaches no registry: the provider is built from its Go module"));
+        say(&format!("{engine} reaches no registry: it gets the provider that Go builds"));
         return Ok(vec![(PROVIDER.into(), build_mirror(&folder.join("built"))?)]);
     }
     let mut providers = Vec::new();

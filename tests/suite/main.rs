@@ -1,6 +1,7 @@
 //! Every integration test, in one binary: real processes, real sockets, real TLS, real Terraform.
 
 mod certificates;
+mod demo;
 mod engines;
 mod faults;
 mod helper;

@@ -1,0 +1,18 @@
+# Needs Rust, Go, git and make. The tests and the demo set up all else themselves, under target/terraform/.
+
+PROGRAM = $(or $(CARGO_TARGET_DIR),target)/release/openai-fine-tuning-job
+
+.PHONY: build demo test
+
+build:
+	cargo build --release
+
+# Reads a sample job; with OPENAI_API_KEY in the environment and JOB=ftjob-… on the command line, that job.
+demo: build
+	cargo run --example demo -- $(PROGRAM)
+
+# ENGINES="terraform tofu" requires both; without it the tests run on those that are on the PATH.
+test:
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	cargo test
