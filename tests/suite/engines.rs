@@ -202,7 +202,8 @@ fn output(command: &mut Command) -> Result<Output> {
         let program = command.get_program().display();
         format!("{program} does not start: it has to be on the PATH (Go: https://go.dev/dl)")
     })?;
-    ensure!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+    let status = output.status;
+    ensure!(status.success(), "{command:?} failed, {status}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(output)
 }
 

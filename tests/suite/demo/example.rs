@@ -46,7 +46,8 @@ fn supervise(program: &Path) -> Result<ExitCode> {
     })?;
     let folder = tempfile::tempdir()?;
     let mut command = Command::new(env::current_exe()?);
-    command.arg(program).arg(folder.path()).stdin(Stdio::null());
+    // Go and Terraform put their own temporary files there too.
+    command.arg(program).arg(folder.path()).env("TMPDIR", folder.path()).stdin(Stdio::null());
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut demo = command.spawn()?;
