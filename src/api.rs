@@ -1,5 +1,6 @@
 //! Asks the API, and turns whatever comes back, or does not, into a job or into one clear sentence.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +20,7 @@ use ureq::{Agent, Body, Error, ProxyProtocol, Timeout};
 use crate::job;
 use crate::message;
 use crate::query::is_id;
-use crate::retry::{self, Again, Failed};
+use crate::retry::{self, ATTEMPTS, Again, Failed, Pass};
 use crate::settings::{self, Settings};
 use crate::trust;
 
@@ -37,8 +38,11 @@ const MAX_HEADERS: usize = 16 * 1024;
 /// serde_json's own mark for a number whose digits are kept: an object with this key would be read as a number.
 const NUMBER_MARK: &str = "$serde_json::private::Number";
 
-/// The API's page size and how far back is read at most, to show people what they missed.
-const EVENTS_A_PAGE: usize = 100;
+/// How many connections are used at once. More make a hundred jobs no faster.
+pub const CONNECTIONS: usize = 16;
+/// The API's largest page, of jobs or of events.
+pub const PAGE: usize = 100;
+/// How many pages of events are read at most, to show people what they missed.
 const MAX_EVENT_PAGES: usize = 10;
 
 /// A job as it was at one moment.
@@ -46,6 +50,12 @@ pub struct Look {
     pub job: Value,
     /// How long the API wants to be left alone.
     pub poll_after: Option<Duration>,
+}
+
+/// A part of the list of jobs.
+pub struct Page {
+    pub jobs: Vec<Value>,
+    pub has_more: bool,
 }
 
 /// Something that a job reported.
@@ -100,7 +110,7 @@ impl<'a> Api<'a> {
         if needs_tls {
             tls = tls.root_certs(trust::root_certs()?);
         }
-        let limits = Limits::of(settings.timeout / retry::ATTEMPTS);
+        let limits = Limits::of(settings.timeout / ATTEMPTS);
         let config = Agent::config_builder()
             .timeout_global(Some(limits.budget))
             .timeout_resolve(Some(limits.connect))
@@ -116,6 +126,8 @@ impl<'a> Api<'a> {
             .max_response_header_size(MAX_HEADERS)
             .output_buffer_size(OUTPUT_BUFFER)
             .max_idle_age(MAX_IDLE)
+            .max_idle_connections(CONNECTIONS)
+            .max_idle_connections_per_host(CONNECTIONS)
             .build();
         Ok(Self::with_resolver(settings, config, DefaultResolver::default()))
     }
@@ -129,16 +141,42 @@ impl<'a> Api<'a> {
     /// Retrieves a fine-tuning job: `GET /fine_tuning/jobs/{id}` in OpenAI's API reference.
     ///
     /// # Errors
-    /// Whatever keeps the job from being had within `timeout`, in one sentence for the user.
-    pub fn job(&self, id: &str, timeout: Duration) -> Result<Look, Failed> {
-        let path = format!("fine_tuning/jobs/{id}");
-        let look = retry::run(timeout, |budget| {
-            let (headers, job) = self.get(&path, budget)?;
+    /// Whatever keeps the job from being had within the pass.
+    pub fn job(&self, id: &str, pass: &Pass) -> Result<Look, Failed> {
+        pass.run(|budget| {
+            let (headers, job) = self.get(&format!("fine_tuning/jobs/{id}"), &[], budget)?;
             // The header by which OpenAI's SDK for Python paces its own polling, `lib/_assistants_runs.py`.
             let poll_after = retry::seconds(&headers, "openai-poll-after-ms", 0.001);
             Ok(Look { job: self.check(job, id)?, poll_after })
-        });
-        look.map_err(|failed| Failed { why: format!("fine-tuning job {id} was not read: {}", failed.why), ..failed })
+        })
+    }
+
+    /// Lists fine-tuning jobs, the newest first: `GET /fine_tuning/jobs` in OpenAI's API reference. A page begins behind
+    /// the job `after`.
+    ///
+    /// # Errors
+    /// Whatever keeps the page from being had within the pass.
+    pub fn jobs(
+        &self,
+        limit: usize,
+        after: Option<&str>,
+        metadata: &BTreeMap<String, String>,
+        pass: &Pass,
+    ) -> Result<Page, Failed> {
+        let mut query = vec![("limit".to_owned(), limit.to_string())];
+        query.extend(after.map(|after| ("after".to_owned(), after.to_owned())));
+        query.extend(metadata.iter().map(|(key, value)| (format!("metadata[{key}]"), value.clone())));
+        pass.run(|budget| {
+            let (_, mut page) = self.get("fine_tuning/jobs", &query, budget)?;
+            let is_job = |job: &Value| job["object"] == "fine_tuning.job" && job["id"].as_str().is_some_and(is_id);
+            match page["data"].take() {
+                Value::Array(jobs) if jobs.iter().all(is_job) => Ok(Page { jobs, has_more: page["has_more"] == true }),
+                _ => Err(Failed::never(format!(
+                    "{} answered with JSON that is not a list of fine-tuning jobs; check base_url",
+                    self.host()
+                ))),
+            }
+        })
     }
 
     /// What the job reported since the event `newest`, oldest first; of one that was not looked at before, only what
@@ -147,23 +185,23 @@ impl<'a> Api<'a> {
     /// # Errors
     /// A page could not be had at once.
     pub fn events_since(&self, id: &str, newest: Option<&str>) -> Result<Vec<Event>, Failed> {
-        let mut events = Vec::new();
-        let mut after = String::new();
+        let mut query = vec![("limit".to_owned(), PAGE.to_string())];
+        let mut events: Vec<Event> = Vec::new();
         for _ in 0..MAX_EVENT_PAGES {
-            let path = format!("fine_tuning/jobs/{id}/events?limit={EVENTS_A_PAGE}{after}");
-            let (_, page) = self.get(&path, self.settings.timeout / retry::ATTEMPTS)?;
-            for event in page["data"].as_array().into_iter().flatten() {
-                let event_id = event["id"].as_str().unwrap_or_default();
-                if newest == Some(event_id) || !is_id(event_id) {
-                    events.reverse();
-                    return Ok(events);
-                }
-                after = format!("&after={event_id}");
-                events.push(Event { id: event_id.into(), line: self.event_line(event) });
-            }
-            if newest.is_none() || page["has_more"] != true {
+            let (_, page) = self.get(&format!("fine_tuning/jobs/{id}/events"), &query, self.attempt())?;
+            let data = page["data"].as_array().into_iter().flatten();
+            let unseen = data.map_while(|event| {
+                let id = event["id"].as_str().filter(|id| Some(*id) != newest)?;
+                Some(Event { id: id.to_owned(), line: self.event_line(event) })
+            });
+            let seen_before = events.len();
+            events.extend(unseen);
+            let whole_page = events.len() - seen_before == PAGE;
+            if newest.is_none() || !whole_page || page["has_more"] != true {
                 break;
             }
+            query.truncate(1);
+            query.extend(events.last().map(|event| ("after".to_owned(), event.id.clone())));
         }
         events.reverse();
         Ok(events)
@@ -175,13 +213,13 @@ impl<'a> Api<'a> {
         format!("{} {}: {}", time.and_then(job::format_time).unwrap_or_default(), text("level"), text("message"))
     }
 
-    fn get(&self, path: &str, budget: Duration) -> Result<(HeaderMap, Value), Failed> {
+    fn get(&self, path: &str, query: &[(String, String)], budget: Duration) -> Result<(HeaderMap, Value), Failed> {
         let base_url = self.settings.base_url.to_string();
         let url = format!("{}/{path}", base_url.trim_end_matches('/'));
         let limits = Limits::of(budget);
-        let mut request = self.agent.get(url);
+        let mut request = self.agent.get(url).query_pairs(query.iter().map(|(key, value)| (&**key, &**value)));
         // The agent's own limits cost nothing; others make ureq look through all certificates again.
-        if limits != Limits::of(self.settings.timeout / retry::ATTEMPTS) {
+        if limits != Limits::of(self.attempt()) {
             request = request
                 .config()
                 .timeout_global(Some(limits.budget))
@@ -266,14 +304,14 @@ impl<'a> Api<'a> {
             500.. => "; try again later".into(),
             _ => String::new(),
         };
-        Failed {
-            why: format!(
-                "{} answered HTTP {}: {reason}{}{advice}",
-                self.host(),
-                status.as_u16(),
-                self.request_id(response)
-            ),
-            again: Again::after_status(status, response.headers(), SystemTime::now()),
+        let request_id = self.request_id(response);
+        let failed = Failed::new(
+            format!("{} answered HTTP {}: {reason}{request_id}{advice}", self.host(), status.as_u16()),
+            Again::after_status(status, response.headers(), SystemTime::now()),
+        );
+        match status.as_u16() {
+            300..=399 | 401 | 403 => failed.concerning_all(),
+            _ => failed,
         }
     }
 
@@ -292,28 +330,32 @@ impl<'a> Api<'a> {
         match error {
             Error::Timeout(Timeout::Resolve) => {
                 Failed::soon(format!("the name of {peer} was not resolved {}; check {checked}", within(limits.connect)))
+                    .concerning_all()
             }
             Error::Timeout(Timeout::Connect) => {
                 Failed::soon(format!("no connection to {peer} {}; check {checked}", within(limits.connect)))
+                    .concerning_all()
             }
             Error::Timeout(_) => Failed::soon(format!("{what} {host} {}", within(limits.budget))),
             Error::ConnectProxyFailed(reason) => Failed::never(format!(
                 "{peer} refused to connect to {host}: {}; check the proxy, or list the host in NO_PROXY",
                 // ureq says the status twice: "responded 407/407".
                 reason.split('/').next().unwrap_or_default()
-            )),
+            ))
+            .concerning_all(),
             Error::LargeResponseHeader(..) => {
                 Failed::never(format!("the headers of the answer of {host} are over {} KiB", MAX_HEADERS >> 10))
             }
             Error::BodyExceedsLimit(_) => Failed::never(format!("the answer of {host} is over {} MiB", MAX_BODY >> 20)),
             Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-                Some(error) => Failed::never(format!("no TLS with {host}: {}", tls_reason(error))),
+                Some(error) => Failed::never(format!("no TLS with {host}: {}", tls_reason(error))).concerning_all(),
                 None if error.kind() == ErrorKind::ConnectionRefused => {
-                    Failed::soon(format!("{peer} refused the connection; check {checked}"))
+                    Failed::soon(format!("{peer} refused the connection; check {checked}")).concerning_all()
                 }
                 // std has no kind of its own for this one.
                 None if error.to_string().starts_with("failed to lookup address") => {
                     Failed::soon(format!("the name of {peer} was not found ({error}); check {checked}"))
+                        .concerning_all()
                 }
                 None => Failed::soon(format!("{what} {host}: {error}")),
             },
@@ -322,6 +364,11 @@ impl<'a> Api<'a> {
             }
             other => Failed::soon(format!("{what} {host}: {other}")),
         }
+    }
+
+    /// How long an attempt may take in a pass that has all of `timeout`.
+    fn attempt(&self) -> Duration {
+        self.settings.timeout / ATTEMPTS
     }
 
     fn host(&self) -> &str {
@@ -451,7 +498,7 @@ mod tests {
         let config = Api::new(&settings).unwrap().agent.config().clone();
         let names = Names(vec![silent, answering_address()], Arc::default());
         let start = Instant::now();
-        assert!(Api::with_resolver(&settings, config, names).job("ftjob-x", settings.timeout).is_ok());
+        assert!(Api::with_resolver(&settings, config, names).job("ftjob-x", &Pass::new(settings.timeout)).is_ok());
         assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     }
 
@@ -462,13 +509,13 @@ mod tests {
         let lookups = Arc::new(AtomicUsize::new(0));
         let api = Api::with_resolver(&settings, config, Names(vec![answering_address()], lookups.clone()));
         for _ in 0..3 {
-            assert!(api.job("ftjob-x", settings.timeout).is_ok());
+            assert!(api.job("ftjob-x", &Pass::new(settings.timeout)).is_ok());
             // Time to see that the server closed the connection, so that the next request needs the address again.
             thread::sleep(Duration::from_millis(20));
         }
         assert_eq!(lookups.load(Ordering::Relaxed), 1);
         api.no_answer(&Error::HostNotFound, "", Limits::of(Duration::ZERO));
-        assert!(api.job("ftjob-x", settings.timeout).is_ok());
+        assert!(api.job("ftjob-x", &Pass::new(settings.timeout)).is_ok());
         assert_eq!(lookups.load(Ordering::Relaxed), 2);
     }
 

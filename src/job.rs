@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use humantime::format_rfc3339_seconds;
 use serde_json::Value;
 
@@ -171,11 +171,13 @@ pub fn format_time(time: SystemTime) -> Option<String> {
 }
 
 /// # Errors
-/// The job's status is none of those, with the reason that the API gives.
-pub fn require_status(api: &Value, wanted: &[String]) -> Result<()> {
-    if wanted.is_empty() || wanted.iter().any(|wanted| wanted == status(api)) {
+/// The status of a job is none of those, with the reason that the API gives.
+pub fn require_status(jobs: &[Value], wanted: &[String]) -> Result<()> {
+    let unmet = |api: &&Value| !wanted.is_empty() && wanted.iter().all(|wanted| wanted != status(api));
+    let unmet: Vec<&Value> = jobs.iter().filter(unmet).collect();
+    let Some(api) = unmet.first() else {
         return Ok(());
-    }
+    };
     let mut reason = String::new();
     for part in ["code", "message"].iter().filter_map(|part| api["error"][part].as_str()) {
         reason += &format!(": {part}");
@@ -183,8 +185,14 @@ pub fn require_status(api: &Value, wanted: &[String]) -> Result<()> {
     if !is_done(api) {
         reason += "; wait=1h would wait for it for up to an hour";
     }
-    let id = api["id"].as_str().unwrap_or_default();
-    bail!("fine-tuning job {id} is {}, not {}{reason}", progress(api), wanted.join(" or "))
+    if unmet.len() > 1 {
+        reason += &format!("; and {} more of the {} jobs are not", unmet.len() - 1, jobs.len());
+    }
+    bail!("fine-tuning job {} is {}, not {}{reason}", id(api), progress(api), wanted.join(" or "))
+}
+
+pub fn id(api: &Value) -> &str {
+    api["id"].as_str().unwrap_or_default()
 }
 
 fn status(api: &Value) -> &str {
@@ -196,14 +204,53 @@ fn status(api: &Value) -> &str {
 /// # Errors
 /// A result that is longer than Terraform should be asked to take.
 pub fn result(api: &Value, indented: bool) -> Result<String> {
-    let flat = flat(api);
-    let text = if indented { serde_json::to_string_pretty(&flat)? } else { serde_json::to_string(&flat)? };
+    text(&flat(api), indented)
+}
+
+/// The result for several jobs: each one's `job` text under its ID.
+///
+/// # Errors
+/// As `result`, with the number of jobs that it could be.
+pub fn results(jobs: &[Value], indented: bool) -> Result<String> {
+    let entries = jobs.iter().map(|api| (id(api).to_owned(), typed(api, &added(api)).to_string()));
+    let entries: BTreeMap<_, _> = entries.collect();
+    text(&entries, indented).with_context(|| fits(jobs.len(), entries.values()))
+}
+
+/// The result for a list of jobs, newest first.
+///
+/// # Errors
+/// As `results`.
+pub fn list_result(jobs: &[Value], has_more: bool, indented: bool) -> Result<String> {
+    let ids: Value = jobs.iter().map(|api| api["id"].clone()).collect();
+    let typed: Value = jobs.iter().map(|api| typed(api, &added(api))).collect();
+    let entries = [("ids", ids.to_string()), ("jobs", typed.to_string()), ("has_more", has_more.to_string())];
+    let entries: BTreeMap<_, _> = entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    text(&entries, indented).with_context(|| {
+        let each = typed.as_array().into_iter().flatten().map(Value::to_string);
+        fits(jobs.len(), each.collect::<Vec<_>>().iter())
+    })
+}
+
+fn text(entries: &BTreeMap<String, String>, indented: bool) -> Result<String> {
+    let text = if indented { serde_json::to_string_pretty(entries)? } else { serde_json::to_string(entries)? };
     ensure!(
         text.len() <= MAX_RESULT,
-        "the job's result has {} bytes, more than the {MAX_RESULT} that Terraform can take well",
+        "the result has {} bytes, more than the {MAX_RESULT} that Terraform can take well",
         text.len()
     );
     Ok(text + "\n")
+}
+
+/// How many jobs fit into a result, for the message that all do not.
+fn fits<'a>(count: usize, texts: impl Iterator<Item = &'a String>) -> String {
+    let lengths = texts.scan(0, |sum, text| {
+        // As it stands in the result: a JSON text within a JSON string.
+        *sum += Value::from(text.as_str()).to_string().len();
+        Some(*sum)
+    });
+    let fitting = lengths.take_while(|length| *length <= MAX_RESULT).count();
+    format!("{count} jobs are too many, ask for at most {fitting} of these at once")
 }
 
 /// The job's attributes as a map of strings, all that Terraform's external data source can take.

@@ -6,9 +6,11 @@
 
 mod api;
 mod job;
+mod list;
 mod message;
 mod proxy;
 mod query;
+mod read;
 mod retry;
 mod settings;
 mod trust;
@@ -20,10 +22,12 @@ use std::process::{self, ExitCode};
 use std::{env, panic};
 
 use anyhow::Context;
+use serde_json::Value;
 
 use crate::api::Api;
 use crate::message::Failure;
-use crate::query::{Invocation, Query};
+use crate::query::{Invocation, Query, Selector};
+use crate::retry::Pass;
 use crate::settings::Settings;
 
 fn main() -> ExitCode {
@@ -44,25 +48,47 @@ fn run() -> Result<ExitCode, Failure> {
         }
         Invocation::Read(query) => {
             let settings = Settings::new(&query).map_err(Failure::by_caller)?;
-            read_job(&query, &settings).map_err(|failure| failure.without(&settings.key))?;
+            let result = answer(&query, &settings).map_err(|failure| failure.without(&settings.key))?;
+            print(&result)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn read_job(query: &Query, settings: &Settings) -> Result<(), Failure> {
-    let id = query.fine_tuning_job_id().map_err(Failure::by_caller)?;
+/// The result as it goes to stdout.
+fn answer(query: &Query, settings: &Settings) -> Result<String, Failure> {
+    let selector = query.selector().map_err(Failure::by_caller)?;
     let wait = query.wait().map_err(Failure::by_caller)?;
     let required = query.require_status().map_err(Failure::by_caller)?;
     // Never taken apart: the end of the process does that faster than giving back every certificate would.
     let api = ManuallyDrop::new(Api::new(settings).map_err(Failure::by_caller)?);
-    let look = match wait {
-        Some(wait) => wait::until_done(&api, id, wait, settings.timeout)?,
-        None => api.job(id, settings.timeout)?,
+
+    let pass = || Pass::new(settings.timeout);
+    let read = |ids: &[&str]| -> anyhow::Result<Vec<Value>> {
+        let looks = match wait {
+            Some(wait) => wait::until_done(&api, ids, wait, settings.timeout)?,
+            None => read::all(&api, ids, &pass())?,
+        };
+        Ok(looks.into_iter().map(|look| look.job).collect())
     };
-    job::require_status(&look.job, &required)?;
-    print(&job::result(&look.job, io::stdout().is_terminal())?)?;
-    Ok(())
+    let indented = io::stdout().is_terminal();
+    let jobs = match &selector {
+        Selector::Job(id) => read(&[id])?,
+        Selector::Jobs(ids) => read(&ids.iter().map(String::as_str).collect::<Vec<_>>())?,
+        Selector::MostRecent(filters) => match list::most_recent(&api, filters, &pass())? {
+            job if wait.is_some() => read(&[job::id(&job)])?,
+            job => vec![job],
+        },
+        Selector::List(filters, limit) => {
+            let found = list::list(&api, filters, *limit, &pass())?;
+            return Ok(job::list_result(&found.jobs, found.has_more, indented)?);
+        }
+    };
+    job::require_status(&jobs, &required)?;
+    match &selector {
+        Selector::Jobs(_) => Ok(job::results(&jobs, indented)?),
+        _ => Ok(job::result(&jobs[0], indented)?),
+    }
 }
 
 /// Writes the whole of stdout at once, so that nobody ever reads half a result.
@@ -86,10 +112,18 @@ Usage:
   openai-fine-tuning-job KEY=VALUE …
   openai-fine-tuning-job < QUERY.json    (a JSON object of strings, as Terraform's data \"external\" sends it)
 
-Query keys:
-  fine_tuning_job_id  the job's ID, such as ftjob-abc123
-  wait                wait until the job is succeeded, failed or cancelled, for so long at most: such as 2h, at most 7d
-  require_status      fail unless the job has this status, or one of several separated by commas
+Which jobs (give one of these):
+  fine_tuning_job_id  the job with this ID, such as ftjob-abc123
+  fine_tuning_job_ids the jobs with these IDs, as a JSON array of at most 1000
+  most_recent         true: the newest job that passes the filters
+  list                true: the newest jobs that pass the filters, at most limit (default 20)
+
+Filters, for most_recent and list:
+  model, status, suffix, metadata (a JSON object of strings, every pair of which the job has to have)
+
+Other query keys:
+  wait                wait until each job is succeeded, failed or cancelled, for so long at most: such as 2h, at most 7d
+  require_status      fail unless each job has this status, or one of several separated by commas
   timeout             for all network work, retries included: such as 90s or 1m30s, at most 1h (default 60s)
   base_url            the API's address (default $OPENAI_BASE_URL, else https://api.openai.com/v1)
   organization        (default $OPENAI_ORG_ID)

@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::retry::Failed;
 use crate::settings::Secret;
 
 /// The longest line, in characters.
@@ -39,12 +38,6 @@ impl Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Failure { exit_code: 1, line: format!("{error:#}") }
-    }
-}
-
-impl From<Failed> for Failure {
-    fn from(failed: Failed) -> Self {
-        anyhow::Error::from(failed).into()
     }
 }
 

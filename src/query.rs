@@ -1,6 +1,7 @@
 //! What is asked: a JSON object of strings on stdin, which is how Terraform's `data "external"` asks, or the same
 //! query as `ID` and `KEY=VALUE` arguments. One struct states the keys; serde refuses all others, and duplicates.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read};
 use std::ops::Deref;
@@ -11,9 +12,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::job::{FINAL_STATUSES, STATUSES};
+use crate::list::{Filters, MOST_JOBS};
 
 /// A query is a handful of short strings; more than this on stdin, in bytes, is a mistake.
 const MAX_STDIN: u64 = 1024 * 1024;
+/// As many jobs by ID as one query can ask for.
+const MOST_IDS: usize = 1000;
+/// As many jobs as a list has unless the query says otherwise.
+const DEFAULT_LIMIT: usize = 20;
 
 /// What one run of the program is to do.
 pub enum Invocation {
@@ -24,11 +30,27 @@ pub enum Invocation {
     Nothing,
 }
 
+/// Which jobs are asked for.
+pub enum Selector {
+    Job(String),
+    Jobs(Vec<String>),
+    MostRecent(Filters),
+    List(Filters, usize),
+}
+
 /// The query as it was given, key by key.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Query {
     fine_tuning_job_id: Text,
+    fine_tuning_job_ids: Text,
+    most_recent: Text,
+    list: Text,
+    model: Text,
+    status: Text,
+    suffix: Text,
+    metadata: Text,
+    limit: Text,
     wait: Text,
     require_status: Text,
     timeout: Text,
@@ -116,16 +138,90 @@ impl Query {
         serde_json::from_str(text).with_context(|| format!("the query on stdin is not right (it should be {FORM})"))
     }
 
-    /// The ID of the job that is asked for, safe to put into a URL's path.
-    pub fn fine_tuning_job_id(&self) -> Result<&str> {
-        let Some(id) = self.fine_tuning_job_id.as_deref() else {
-            bail!("the query has no fine_tuning_job_id: say which job to read, such as ftjob-abc123");
-        };
+    /// Which jobs are asked for.
+    pub fn selector(&self) -> Result<Selector> {
+        let most_recent = flag("most_recent", &self.most_recent)?;
+        let list = flag("list", &self.list)?;
+        let selectors = [
+            ("fine_tuning_job_id", self.fine_tuning_job_id.is_some()),
+            ("fine_tuning_job_ids", self.fine_tuning_job_ids.is_some()),
+            ("most_recent", most_recent),
+            ("list", list),
+        ];
+        let given: Vec<_> = selectors.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect();
+        let filtered = most_recent || list;
+        for (key, value, fits, partners) in [
+            ("model", &self.model, filtered, "most_recent or list"),
+            ("status", &self.status, filtered, "most_recent or list"),
+            ("suffix", &self.suffix, filtered, "most_recent or list"),
+            ("metadata", &self.metadata, filtered, "most_recent or list"),
+            ("limit", &self.limit, list, "list"),
+            ("wait", &self.wait, !list, "fine_tuning_job_id, fine_tuning_job_ids or most_recent"),
+            ("require_status", &self.require_status, !list, "fine_tuning_job_id, fine_tuning_job_ids or most_recent"),
+        ] {
+            ensure!(value.is_none() || fits, "{key} goes with {partners}");
+        }
+        match given[..] {
+            [] => bail!(
+                "the query has no fine_tuning_job_id, such as ftjob-abc123 (nor fine_tuning_job_ids, most_recent or list): \
+                 say which job to read"
+            ),
+            ["fine_tuning_job_id"] => Ok(Selector::Job(self.fine_tuning_job_id()?)),
+            ["fine_tuning_job_ids"] => Ok(Selector::Jobs(self.fine_tuning_job_ids()?)),
+            ["most_recent"] => Ok(Selector::MostRecent(self.filters()?)),
+            ["list"] => Ok(Selector::List(self.filters()?, self.limit()?)),
+            _ => bail!("{} exclude each other: give one of them", given.join(" and ")),
+        }
+    }
+
+    fn fine_tuning_job_id(&self) -> Result<String> {
+        let id = self.fine_tuning_job_id.clone().unwrap_or_default();
         ensure!(
-            is_id(id),
+            is_id(&id),
             "fine_tuning_job_id is {id:?}, which is not a job's ID: 1 to 128 letters, digits, hyphens or underscores"
         );
         Ok(id)
+    }
+
+    /// Each ID once, in the order in which they are given.
+    fn fine_tuning_job_ids(&self) -> Result<Vec<String>> {
+        let text = self.fine_tuning_job_ids.as_deref().unwrap_or_default();
+        let all: Vec<String> = serde_json::from_str(text).with_context(|| {
+            r#"fine_tuning_job_ids is not a JSON array of strings, such as ["ftjob-a","ftjob-b"] (in Terraform: jsonencode)"#
+        })?;
+        ensure!(all.len() <= MOST_IDS, "fine_tuning_job_ids has {} IDs; it can have at most {MOST_IDS}", all.len());
+        let mut ids = Vec::new();
+        for id in all {
+            ensure!(
+                is_id(&id),
+                "fine_tuning_job_ids has {id:?}, which is not a job's ID: 1 to 128 letters, digits, hyphens or underscores"
+            );
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
+    }
+
+    fn filters(&self) -> Result<Filters> {
+        if let Some(status) = self.status.as_deref() {
+            ensure!(STATUSES.contains(&status), "status is {status:?}; it can be one of: {}", STATUSES.join(", "));
+        }
+        let metadata = match self.metadata.as_deref() {
+            None => BTreeMap::new(),
+            Some(text) => serde_json::from_str(text).context(
+                r#"metadata is not a JSON object of strings, such as {"env":"prod"} (in Terraform: jsonencode)"#,
+            )?,
+        };
+        Ok(Filters { model: self.model.clone(), status: self.status.clone(), suffix: self.suffix.clone(), metadata })
+    }
+
+    fn limit(&self) -> Result<usize> {
+        let Some(text) = self.limit.as_deref() else {
+            return Ok(DEFAULT_LIMIT);
+        };
+        let limit = text.parse().ok().filter(|limit| (1..=MOST_JOBS).contains(limit));
+        limit.with_context(|| format!("limit is {text:?}; it should be a whole number from 1 to {MOST_JOBS}"))
     }
 
     /// How long to wait for the job to be done; none if it is to be read as it is.
@@ -209,7 +305,7 @@ mod tests {
         let json =
             Query::from_json(br#" {"fine_tuning_job_id":"ftjob-abc123","timeout":"90s","project":null}"#).unwrap();
         for query in [line, json] {
-            assert_eq!(query.fine_tuning_job_id().unwrap(), "ftjob-abc123");
+            assert!(matches!(query.selector().unwrap(), Selector::Job(id) if id == "ftjob-abc123"));
             assert_eq!(query.timeout().unwrap(), Duration::from_secs(90));
             assert!(query.project.is_none());
         }
@@ -234,10 +330,10 @@ mod tests {
         }
 
         #[test]
-        fn any_object_of_known_keys_is_a_query_or_an_error(key in "[a-z_]{0,20}|timeout|base_url", value in ".*") {
+        fn any_object_of_known_keys_is_a_query_or_an_error(key in "[a-z_]{0,20}|timeout|base_url|fine_tuning_job_ids|metadata|limit", value in ".*") {
             let text = serde_json::json!({ "fine_tuning_job_id": value, key: value }).to_string();
             if let Ok(query) = Query::from_json(text.as_bytes()) {
-                let _ = (query.fine_tuning_job_id(), query.timeout(), query.allow_http());
+                let _ = (query.selector(), query.timeout(), query.allow_http());
             }
         }
     }

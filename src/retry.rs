@@ -15,22 +15,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 pub struct Failed {
     pub why: String,
     pub again: Again,
-}
-
-impl From<Failed> for anyhow::Error {
-    fn from(failed: Failed) -> Self {
-        anyhow::Error::msg(failed.why)
-    }
-}
-
-impl Failed {
-    pub fn never(why: String) -> Self {
-        Failed { why, again: Again::Never }
-    }
-
-    pub fn soon(why: String) -> Self {
-        Failed { why, again: Again::Soon }
-    }
+    /// Any other request would fail in the same way now.
+    pub concerns_all: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,33 +30,65 @@ pub enum Again {
     After(Duration),
 }
 
-/// Tries until it works, cannot work, or would take longer than `timeout` in all. Each attempt is told how long it may
-/// take: a third of it all, so that one that hangs leaves time for two more, or what is left.
-///
-/// # Errors
-/// The last attempt's, with the number of attempts if there were several.
-pub fn run<T>(timeout: Duration, mut attempt: impl FnMut(Duration) -> Result<T, Failed>) -> Result<T, Failed> {
-    let deadline = Instant::now() + timeout;
-    let left = || deadline.saturating_duration_since(Instant::now());
-    for retries in 0..ATTEMPTS {
-        let failed = match attempt(left().min(timeout / ATTEMPTS)) {
-            Ok(done) => return Ok(done),
-            Err(failed) => failed,
-        };
-        let pause = failed.again.pause(retries, fastrand::f64());
-        if let Some(pause) = pause.filter(|pause| retries + 1 < ATTEMPTS && *pause < left()) {
-            thread::sleep(pause);
-            continue;
-        }
-        let Failed { mut why, again } = failed;
-        if retries > 0 {
-            why += &format!(" (after {} attempts)", retries + 1);
-        } else if let Again::After(pause) = again {
-            why += &format!(" (it asks for a pause of {}, which timeout does not leave)", format_duration(pause));
-        }
-        return Err(Failed { why, again });
+impl Failed {
+    pub fn new(why: String, again: Again) -> Self {
+        Failed { why, again, concerns_all: false }
     }
-    unreachable!("the last attempt returns")
+
+    pub fn never(why: String) -> Self {
+        Self::new(why, Again::Never)
+    }
+
+    pub fn soon(why: String) -> Self {
+        Self::new(why, Again::Soon)
+    }
+
+    pub fn concerning_all(self) -> Self {
+        Failed { concerns_all: true, ..self }
+    }
+}
+
+/// The time that one pass has for all its requests, retries and pauses.
+pub struct Pass {
+    deadline: Instant,
+    attempt: Duration,
+}
+
+impl Pass {
+    pub fn new(timeout: Duration) -> Self {
+        Pass { deadline: Instant::now() + timeout, attempt: timeout / ATTEMPTS }
+    }
+
+    /// Tries until it works, cannot work, or would take longer than the pass. Each attempt is told how long it may take:
+    /// a third of the pass, so that one that hangs leaves time for two more, or what is left.
+    ///
+    /// # Errors
+    /// The last attempt's, with the number of attempts if there were several.
+    pub fn run<T>(&self, mut attempt: impl FnMut(Duration) -> Result<T, Failed>) -> Result<T, Failed> {
+        let left = || self.deadline.saturating_duration_since(Instant::now());
+        if left().is_zero() {
+            return Err(Failed::new("timeout left no time for it".into(), Again::Later));
+        }
+        for retries in 0..ATTEMPTS {
+            let mut failed = match attempt(left().min(self.attempt)) {
+                Ok(done) => return Ok(done),
+                Err(failed) => failed,
+            };
+            let pause = failed.again.pause(retries, fastrand::f64());
+            if let Some(pause) = pause.filter(|pause| retries + 1 < ATTEMPTS && *pause < left()) {
+                thread::sleep(pause);
+                continue;
+            }
+            if retries > 0 {
+                failed.why += &format!(" (after {} attempts)", retries + 1);
+            } else if let Again::After(pause) = failed.again {
+                let pause = format_duration(pause);
+                failed.why += &format!(" (it asks for a pause of {pause}, which timeout does not leave)");
+            }
+            return Err(failed);
+        }
+        unreachable!("the last attempt returns")
+    }
 }
 
 impl Again {
@@ -172,9 +190,9 @@ mod tests {
     #[test]
     fn three_attempts_share_the_time() {
         let mut budgets = Vec::new();
-        let failed = run::<()>(Duration::from_secs(30), |budget| {
+        let failed = Pass::new(Duration::from_secs(30)).run::<()>(|budget| {
             budgets.push(budget);
-            Err(Failed { why: "no".into(), again: Again::After(Duration::from_millis(1)) })
+            Err(Failed::new("no".into(), Again::After(Duration::from_millis(1))))
         });
         assert_eq!(failed.unwrap_err().why, "no (after 3 attempts)");
         assert_eq!(budgets, [Duration::from_secs(10); 3]);
@@ -185,10 +203,10 @@ mod tests {
         let start = Instant::now();
         let timeout = Duration::from_millis(1500);
         let mut spent = Vec::new();
-        let failed = run::<()>(timeout, |budget| {
+        let failed = Pass::new(timeout).run::<()>(|budget| {
             spent.push(budget);
             thread::sleep(budget);
-            Err(Failed { why: "no".into(), again: Again::After(Duration::from_millis(50)) })
+            Err(Failed::new("no".into(), Again::After(Duration::from_millis(50))))
         });
         assert!(failed.is_err() && spent.len() == 3 && spent[2] <= Duration::from_millis(400), "{spent:?}");
         assert!(start.elapsed() < timeout + Duration::from_millis(500));
@@ -197,9 +215,8 @@ mod tests {
     #[test]
     fn a_pause_that_does_not_fit_is_not_begun() {
         let start = Instant::now();
-        let failed = run::<()>(Duration::from_secs(60), |_| {
-            Err(Failed { why: "busy".into(), again: Again::After(Duration::from_secs(90)) })
-        });
+        let failed = Pass::new(Duration::from_secs(60))
+            .run::<()>(|_| Err(Failed::new("busy".into(), Again::After(Duration::from_secs(90)))));
         let expected = "busy (it asks for a pause of 1m 30s, which timeout does not leave)";
         assert_eq!(failed.unwrap_err().why, expected);
         assert!(start.elapsed() < Duration::from_secs(5));

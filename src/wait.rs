@@ -1,92 +1,145 @@
-//! Waits until a job is done: looks that grow rarer, and for people at a terminal what happens meanwhile.
+//! Waits until jobs are done: looks that grow rarer, and for people at a terminal what happens meanwhile.
 
 use std::io::{self, IsTerminal, Write};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, anyhow};
 use humantime::format_duration;
 
 use crate::api::{Api, Event, Look};
 use crate::job;
-use crate::retry::Again;
+use crate::read;
+use crate::retry::{Again, Pass};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The last look, when the time is up, gets this much and no more.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
-/// Looks at the job until it is done, for `wait` at most, and gives back the last look. `timeout` bounds each look.
+/// A job that is waited for.
+struct Waiting<'a> {
+    id: &'a str,
+    last: Option<Look>,
+    /// Why it could not be looked at again.
+    trouble: Option<String>,
+}
+
+impl Waiting<'_> {
+    fn is_done(&self) -> bool {
+        self.last.as_ref().is_some_and(|look| job::is_done(&look.job))
+    }
+}
+
+/// Looks at the jobs until all are done, for `wait` at most, and gives back the last looks in the order of the IDs.
+/// `timeout` bounds each pass; jobs that are done are not looked at again.
 ///
 /// # Errors
 /// The time is up, or a look failed in a way that waiting will not mend. Other failures are waited out.
-pub fn until_done(api: &Api, id: &str, wait: Duration, timeout: Duration) -> Result<Look> {
+pub fn until_done(api: &Api, ids: &[&str], wait: Duration, timeout: Duration) -> Result<Vec<Look>> {
     let start = Instant::now();
-    let mut progress = io::stderr().is_terminal().then(|| Progress { api, id, start, newest: None });
-    let mut last = None;
+    let left = || wait.saturating_sub(start.elapsed());
+    let mut jobs: Vec<_> = ids.iter().map(|id| Waiting { id, last: None, trouble: None }).collect();
+    let mut progress = io::stderr().is_terminal().then(|| Progress { api, start, newest: None });
     let mut pause = FIRST_PAUSE;
     loop {
-        let left = wait.saturating_sub(start.elapsed());
-        let trouble = match api.job(id, timeout.min(left.max(LAST_LOOK))) {
-            Ok(look) if job::is_done(&look.job) => return Ok(look),
-            Ok(look) => {
-                last = Some(look);
-                None
-            }
-            Err(failed) if failed.again == Again::Never => return Err(failed.into()),
-            Err(failed) => Some(failed.why),
-        };
-        let left = wait.saturating_sub(start.elapsed());
-        if left.is_zero() {
-            return out_of_time(id, wait, last, trouble);
+        look(api, &mut jobs, &Pass::new(timeout.min(left().max(LAST_LOOK))))?;
+        if jobs.iter().all(Waiting::is_done) {
+            return Ok(jobs.into_iter().filter_map(|job| job.last).collect());
         }
-        let next = last.as_ref().map_or(pause, |look| next_pause(look, pause, SystemTime::now())).min(left);
+        if left().is_zero() {
+            return Err(out_of_time(&jobs, wait));
+        }
+        let next = next_pause(&jobs, pause, SystemTime::now()).min(left());
         pause = (pause * 3 / 2).min(LONGEST_PAUSE);
         match &mut progress {
-            Some(progress) => progress.show(last.as_ref(), next),
+            Some(progress) => progress.show(&jobs, next),
             None => thread::sleep(next),
         }
     }
 }
 
-/// What the API asks for, else what it estimates, else a pause that grows.
-fn next_pause(look: &Look, growing: Duration, now: SystemTime) -> Duration {
-    let left = job::estimated_finish(&look.job).and_then(|finish| finish.duration_since(now).ok());
-    let pause = look.poll_after.or(left.map(|left| left.max(FIRST_PAUSE)));
-    pause.unwrap_or(growing).min(LONGEST_PAUSE)
+/// Looks once more at all that are not done.
+fn look(api: &Api, jobs: &mut [Waiting], pass: &Pass) -> Result<()> {
+    let mut pending: Vec<_> = jobs.iter_mut().filter(|job| !job.is_done()).collect();
+    let ids: Vec<_> = pending.iter().map(|job| job.id).collect();
+    let looks = match read::looks(api, &ids, pass) {
+        Ok(looks) => looks,
+        Err(failed) if failed.again == Again::Never => return Err(read::not_read(&ids, &failed.why)),
+        Err(failed) => {
+            pending.iter_mut().for_each(|job| job.trouble = Some(failed.why.clone()));
+            return Ok(());
+        }
+    };
+    let mut final_failures = Vec::new();
+    for (job, look) in pending.into_iter().zip(looks) {
+        match look {
+            Ok(look) => (job.last, job.trouble) = (Some(look), None),
+            Err(failed) if failed.again == Again::Never => final_failures.push((job.id, failed.why)),
+            Err(failed) => job.trouble = Some(failed.why),
+        }
+    }
+    let final_failures: Vec<_> = final_failures.iter().map(|(id, why)| (*id, &**why)).collect();
+    read::some_not_read(&ids, &final_failures).map_or(Ok(()), Err)
 }
 
-fn out_of_time(id: &str, wait: Duration, last: Option<Look>, trouble: Option<String>) -> Result<Look> {
+/// What the API asks for, else what it estimates, else a pause that grows; of several jobs, the shortest.
+fn next_pause(jobs: &[Waiting], growing: Duration, now: SystemTime) -> Duration {
+    let pause = |job: &Waiting| {
+        let look = job.last.as_ref()?;
+        let left = job::estimated_finish(&look.job).and_then(|finish| finish.duration_since(now).ok());
+        look.poll_after.or(left.map(|left| left.max(FIRST_PAUSE)))
+    };
+    let pauses = jobs.iter().filter(|job| !job.is_done()).map(|job| pause(job).unwrap_or(growing));
+    pauses.min().unwrap_or(growing).min(LONGEST_PAUSE)
+}
+
+fn out_of_time(jobs: &[Waiting], wait: Duration) -> Error {
     let waited = format_duration(wait);
-    let trouble = trouble.map(|why| format!("; the last look failed: {why}")).unwrap_or_default();
-    match last {
-        Some(look) => bail!("fine-tuning job {id} is still {} after {waited}{trouble}", job::progress(&look.job)),
-        None => bail!("fine-tuning job {id} could not be looked at in {waited}{trouble}"),
+    let pending: Vec<_> = jobs.iter().filter(|job| !job.is_done()).collect();
+    let job = pending[0];
+    let trouble = job.trouble.iter().map(|why| format!("; the last look failed: {why}")).collect::<String>();
+    let others = match pending.len() - 1 {
+        0 => String::new(),
+        others => format!("; so are {others} of the {} others", jobs.len() - 1),
+    };
+    match &job.last {
+        Some(look) => {
+            anyhow!("fine-tuning job {} is still {} after {waited}{others}{trouble}", job.id, job::progress(&look.job))
+        }
+        None => anyhow!("fine-tuning job {} could not be looked at in {waited}{others}{trouble}", job.id),
     }
 }
 
-/// What a person at a terminal sees: the job's events as they come, and below them one line that is kept up to date.
+/// What a person at a terminal sees: one line that is kept up to date, and above it the events of a job that is waited
+/// for alone.
 struct Progress<'a> {
     api: &'a Api<'a>,
-    id: &'a str,
     start: Instant,
     /// The ID of the newest event that was shown.
     newest: Option<String>,
 }
 
 impl Progress<'_> {
-    fn show(&mut self, last: Option<&Look>, pause: Duration) {
+    fn show(&mut self, jobs: &[Waiting], pause: Duration) {
         let until = Instant::now() + pause;
         write(CLEAR);
-        // Without its events the wait goes on.
-        for Event { id, line } in self.api.events_since(self.id, self.newest.as_deref()).unwrap_or_default() {
-            write(&format!("{line}\n"));
-            self.newest = Some(id);
-        }
-        let status = last.map_or("no answer yet".into(), |look| self.api.quote(&job::progress(&look.job)));
+        let status = match jobs {
+            [job] => {
+                // Without its events the wait goes on.
+                for Event { id, line } in self.api.events_since(job.id, self.newest.as_deref()).unwrap_or_default() {
+                    write(&format!("{line}\n"));
+                    self.newest = Some(id);
+                }
+                let progress = job.last.as_ref().map(|look| job::progress(&look.job));
+                format!("{}: {}", job.id, progress.as_deref().unwrap_or("no answer yet"))
+            }
+            _ => format!("{} of {} jobs are done", jobs.iter().filter(|job| job.is_done()).count(), jobs.len()),
+        };
+        let status = self.api.quote(&status);
         loop {
             let waited = Duration::from_secs(self.start.elapsed().as_secs());
-            write(&format!("{CLEAR}{}: {status}, waited {}", self.id, format_duration(waited)));
+            write(&format!("{CLEAR}{status}, waited {}", format_duration(waited)));
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -114,18 +167,20 @@ fn write(text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+
+    fn waiting(status: &str, estimated_finish: Value, poll_after: Option<Duration>) -> Waiting<'static> {
+        let job = json!({ "status": status, "estimated_finish": estimated_finish });
+        Waiting { id: "ftjob-x", last: Some(Look { job, poll_after }), trouble: None }
+    }
 
     #[test]
     fn pauses_follow_the_api() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
         let growing = Duration::from_secs(5);
-        let pause = |estimated_finish, poll_after| {
-            let look = Look { job: json!({ "estimated_finish": estimated_finish }), poll_after };
-            next_pause(&look, growing, now)
-        };
+        let pause = |finish, poll_after| next_pause(&[waiting("running", finish, poll_after)], growing, now);
         assert_eq!(pause(json!(null), None), growing);
         assert_eq!(pause(json!(0), None), growing);
         assert_eq!(pause(json!(990), None), growing);
@@ -134,5 +189,13 @@ mod tests {
         assert_eq!(pause(json!(9_000), None), LONGEST_PAUSE);
         assert_eq!(pause(json!(9_000), Some(Duration::from_millis(20))), Duration::from_millis(20));
         assert_eq!(pause(json!(null), Some(Duration::from_secs(3600))), LONGEST_PAUSE);
+
+        // The shortest of those that are not done.
+        let jobs = [
+            waiting("succeeded", json!(1_002), None),
+            waiting("running", json!(1_012), None),
+            waiting("queued", json!(1_008), None),
+        ];
+        assert_eq!(next_pause(&jobs, Duration::from_secs(20), now), Duration::from_secs(8));
     }
 }

@@ -215,9 +215,7 @@ fn the_key_is_trimmed_but_never_mended() {
 
 #[test]
 fn help_and_version_go_to_stdout() {
-    for (option, expected) in
-        [("--help", "Query keys:"), ("-h", "Query keys:"), ("--version", env!("CARGO_PKG_VERSION"))]
-    {
+    for (option, expected) in [("--help", "Usage:"), ("-h", "Usage:"), ("--version", env!("CARGO_PKG_VERSION"))] {
         let output = run(helper().arg(option));
         assert!(output.status.success() && output.stderr.is_empty());
         assert!(String::from_utf8(output.stdout).unwrap().contains(expected));

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
@@ -150,13 +151,24 @@ impl Shared {
             return Answer::new("401 Unauthorized", error("You didn't provide an API key.", None, None));
         }
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+        let parameters = parameters(query);
+        if path == "/v1/fine_tuning/jobs" {
+            let listed: Vec<Value> = (1..=LISTED).rev().map(numbered_job).collect();
+            let has_metadata = |job: &&Value| {
+                let mut metadata = parameters
+                    .iter()
+                    .filter_map(|(name, value)| Some((name.strip_prefix("metadata[")?.strip_suffix(']')?, value)));
+                metadata.all(|(key, value)| job["metadata"][key] == value.as_str())
+            };
+            return Answer::new("200 OK", page(listed.iter().filter(has_metadata), &parameters));
+        }
         let Some(id) = path.strip_prefix("/v1/fine_tuning/jobs/") else {
             let message = format!("Unknown request URL: GET {path}.");
             return Answer::new("404 Not Found", error(&message, None, Some("unknown_url")));
         };
         if let Some(moving) = self.moving.lock().unwrap().get_mut(id.trim_end_matches("/events")) {
             if id.ends_with("/events") {
-                let page = page(moving.events.iter().rev(), &parameters(query));
+                let page = page(moving.events.iter().rev(), &parameters);
                 return Answer::new("200 OK", page);
             }
             for message in moving.coming.pop_front().unwrap_or_default() {
@@ -169,8 +181,9 @@ impl Shared {
             let job = if moving.looks.len() > 1 { moving.looks.pop_front() } else { moving.looks.front().cloned() };
             return Answer { poll_after: moving.poll_after, ..Answer::new("200 OK", job.expect("a look")) };
         }
-        match self.jobs.get(id) {
-            Some(job) => Answer::new("200 OK", job.clone()),
+        let number = id.strip_prefix("ftjob-n").and_then(|number| number.parse().ok());
+        match self.jobs.get(id).cloned().or(number.map(numbered_job)) {
+            Some(job) => Answer::new("200 OK", job),
             None => {
                 let message = format!("Could not find fine tune: {id}");
                 Answer::new("404 Not Found", error(&message, Some("fine_tune_id"), Some("fine_tune_not_found")))
@@ -191,16 +204,21 @@ impl Answer {
     }
 }
 
-fn parameters(query: &str) -> BTreeMap<&str, &str> {
-    query.split('&').filter_map(|pair| pair.split_once('=')).collect()
+fn parameters(query: &str) -> BTreeMap<String, String> {
+    let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (decoded(name), decoded(value)))
+        .collect()
 }
 
 /// A page of a list whose newest objects come first, as `after` and `limit` (20 unless given) ask for it.
-fn page<'a>(newest_first: impl Iterator<Item = &'a Value>, parameters: &BTreeMap<&str, &str>) -> Value {
+fn page<'a>(newest_first: impl Iterator<Item = &'a Value>, parameters: &BTreeMap<String, String>) -> Value {
     let limit: usize = parameters.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(20);
     let mut rest = newest_first.peekable();
     if let Some(after) = parameters.get("after") {
-        rest.find(|object| object["id"] == *after);
+        rest.find(|object| object["id"] == after.as_str());
     }
     let data: Vec<&Value> = rest.by_ref().take(limit).collect();
     json!({ "object": "list", "data": data, "has_more": rest.peek().is_some() })
@@ -208,11 +226,31 @@ fn page<'a>(newest_first: impl Iterator<Item = &'a Value>, parameters: &BTreeMap
 
 /// The sample jobs, one of every shape that the API is known to send.
 pub fn jobs() -> Vec<Value> {
-    serde_json::from_str(include_str!("jobs.json")).expect("jobs.json")
+    static JOBS: LazyLock<Vec<Value>> =
+        LazyLock::new(|| serde_json::from_str(include_str!("jobs.json")).expect("jobs.json"));
+    JOBS.clone()
 }
 
 pub fn job(id: &str) -> Value {
     jobs().into_iter().find(|job| job["id"] == id).expect("a sample job")
+}
+
+/// How many jobs the list has: the numbered ones, the highest number newest.
+pub const LISTED: usize = 250;
+
+/// One of any number of jobs, told apart by number. Few have succeeded, all of them long ago: of those with the suffix
+/// `support`, number 20 is the newest.
+pub fn numbered_job(number: usize) -> Value {
+    let mut job = job("ftjob-abc123");
+    job["id"] = json!(format!("ftjob-n{number}"));
+    job["created_at"] = json!(1_700_000_000 + number * 60);
+    job["user_provided_suffix"] = json!(if number.is_multiple_of(2) { "support" } else { "tone" });
+    job["metadata"] = json!({ "env": if number <= 40 { "prod" } else { "dev" } });
+    if number > 20 {
+        job["status"] = json!(if number.is_multiple_of(3) { "failed" } else { "cancelled" });
+        job["fine_tuned_model"] = Value::Null;
+    }
+    job
 }
 
 /// An error body as the API sends it.
