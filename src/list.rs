@@ -38,20 +38,9 @@ pub struct Listing {
 /// # Errors
 /// No job fits, with the nearest miss; or the list could not be read.
 pub fn most_recent(api: &Api, filters: &Filters, pass: &Pass) -> Result<Value> {
-    let mut looked_through = Vec::new();
-    let mut found = search(api, filters, 1, pass, |job| looked_through.push(job))?;
-    if let Some(job) = found.jobs.pop() {
-        return Ok(job);
-    }
-    let mut misses = Misses { looked_through: looked_through.len(), ..Default::default() };
-    for job in &looked_through {
-        if let [(name, instead)] = filters.misses(job)[..] {
-            let (count, all_instead) = misses.by_one.entry(name).or_default();
-            *count += 1;
-            all_instead.insert(instead);
-        }
-    }
-    bail!("there is no fine-tuning job with {filters}: {misses}")
+    let mut misses = Misses::default();
+    let mut found = search(api, filters, 1, pass, |job| misses.count(job, filters))?;
+    found.jobs.pop().ok_or_else(|| anyhow!("there is no fine-tuning job{filters}: {misses}"))
 }
 
 /// The newest jobs that fit, `limit` at most.
@@ -59,11 +48,11 @@ pub fn most_recent(api: &Api, filters: &Filters, pass: &Pass) -> Result<Value> {
 /// # Errors
 /// The list could not be read.
 pub fn list(api: &Api, filters: &Filters, limit: usize, pass: &Pass) -> Result<Listing> {
-    search(api, filters, limit, pass, drop)
+    search(api, filters, limit, pass, |_| ())
 }
 
 /// `missed` is told of each job that does not fit.
-fn search(api: &Api, filters: &Filters, limit: usize, pass: &Pass, mut missed: impl FnMut(Value)) -> Result<Listing> {
+fn search(api: &Api, filters: &Filters, limit: usize, pass: &Pass, mut missed: impl FnMut(&Value)) -> Result<Listing> {
     // With filters that the API does not know, nobody can say how many jobs it takes to find those that fit.
     let page_size = if filters.attributes().next().is_none() { limit.min(PAGE) } else { PAGE };
     let mut jobs = Vec::new();
@@ -79,7 +68,7 @@ fn search(api: &Api, filters: &Filters, limit: usize, pass: &Pass, mut missed: i
             match filters.misses(&job).is_empty() {
                 true if jobs.len() < limit => jobs.push(job),
                 true => has_more = true,
-                false => missed(job),
+                false => missed(&job),
             }
         }
         if jobs.len() == limit || !has_more {
@@ -120,23 +109,39 @@ impl Display for Filters {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let attributes = self.attributes().map(|(name, _, value)| format!("{name} {value}"));
         let metadata = self.metadata.iter().map(|(key, value)| format!("metadata {key}={value}"));
-        f.write_str(&attributes.chain(metadata).collect::<Vec<_>>().join(" and "))
+        let mut joint = " with ";
+        for filter in attributes.chain(metadata) {
+            write!(f, "{joint}{filter}")?;
+            joint = " and ";
+        }
+        Ok(())
     }
 }
 
 /// What was looked through without a fit, and what came nearest.
 #[derive(Default)]
-struct Misses<'a> {
+struct Misses {
     looked_through: usize,
     /// Of the jobs that do not pass one filter alone, by its name: how many, and what they have instead.
-    by_one: BTreeMap<&'static str, (usize, BTreeSet<&'a str>)>,
+    by_one: BTreeMap<&'static str, (usize, BTreeSet<String>)>,
 }
 
-impl Display for Misses<'_> {
+impl Misses {
+    fn count(&mut self, job: &Value, filters: &Filters) {
+        self.looked_through += 1;
+        if let [(name, instead)] = filters.misses(job)[..] {
+            let (count, all_instead) = self.by_one.entry(name).or_default();
+            *count += 1;
+            all_instead.insert(instead.to_owned());
+        }
+    }
+}
+
+impl Display for Misses {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{} jobs were looked through", self.looked_through)?;
         if let Some((name, (count, instead))) = self.by_one.iter().max_by_key(|(_, (count, _))| count) {
-            let instead: Vec<_> = instead.iter().take(TOLD).copied().collect();
+            let instead: Vec<_> = instead.iter().take(TOLD).map(String::as_str).collect();
             write!(f, ", {count} of them fit but for their {name} ({})", instead.join(", "))?;
         }
         Ok(())

@@ -5,6 +5,7 @@ mod demo;
 mod engines;
 mod faults;
 mod helper;
+mod many;
 mod messages;
 mod protocol;
 mod proxy;
