@@ -169,8 +169,10 @@ impl<'a> Api<'a> {
         pass.run(|budget| {
             let (_, mut page) = self.get("fine_tuning/jobs", &query, budget)?;
             let is_job = |job: &Value| job["object"] == "fine_tuning.job" && job["id"].as_str().is_some_and(is_id);
-            match page["data"].take() {
-                Value::Array(jobs) if jobs.iter().all(is_job) => Ok(Page { jobs, has_more: page["has_more"] == true }),
+            match page.get_mut("data").map(Value::take) {
+                Some(Value::Array(jobs)) if jobs.iter().all(is_job) => {
+                    Ok(Page { jobs, has_more: page["has_more"] == true })
+                }
                 _ => Err(Failed::never(format!(
                     "{} answered with JSON that is not a list of fine-tuning jobs; check base_url",
                     self.host()

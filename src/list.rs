@@ -53,8 +53,8 @@ pub fn list(api: &Api, filters: &Filters, limit: usize, pass: &Pass) -> Result<L
 
 /// `missed` is told of each job that does not fit.
 fn search(api: &Api, filters: &Filters, limit: usize, pass: &Pass, mut missed: impl FnMut(&Value)) -> Result<Listing> {
-    // With filters that the API does not know, nobody can say how many jobs it takes to find those that fit.
-    let page_size = if filters.attributes().next().is_none() { limit.min(PAGE) } else { PAGE };
+    // Where the API can pass every filter itself, one page of just these jobs should do.
+    let mut page_size = if filters.attributes().next().is_none() { limit.min(PAGE) } else { PAGE };
     let mut jobs = Vec::new();
     let mut looked_through = 0;
     let mut after: Option<String> = None;
@@ -80,7 +80,7 @@ fn search(api: &Api, filters: &Filters, limit: usize, pass: &Pass, mut missed: i
                  or narrow the search with metadata"
             );
         }
-        after = last;
+        (after, page_size) = (last, PAGE);
     }
 }
 
