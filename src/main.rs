@@ -5,6 +5,7 @@
 //! exit code is 2 when the caller can mend it before any request is made, else 1.
 
 mod api;
+mod http;
 mod job;
 mod list;
 mod message;

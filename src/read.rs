@@ -5,7 +5,8 @@ use std::thread;
 
 use anyhow::{Error, Result, anyhow};
 
-use crate::api::{Api, CONNECTIONS, Look};
+use crate::api::{Api, Look};
+use crate::http::CONNECTIONS;
 use crate::retry::{Failed, Pass};
 
 /// How many failures a message tells before it only counts them.
