@@ -21,6 +21,8 @@ const MOST_IDS: usize = 1000;
 /// As many jobs as a list has unless the query says otherwise.
 const DEFAULT_LIMIT: usize = 20;
 
+const NO_ID: &str = "which is not a job's ID: 1 to 128 letters, digits, hyphens or underscores";
+
 /// What one run of the program is to do.
 pub enum Invocation {
     Read(Box<Query>),
@@ -176,10 +178,7 @@ impl Query {
 
     fn fine_tuning_job_id(&self) -> Result<String> {
         let id = self.fine_tuning_job_id.clone().unwrap_or_default();
-        ensure!(
-            is_id(&id),
-            "fine_tuning_job_id is {id:?}, which is not a job's ID: 1 to 128 letters, digits, hyphens or underscores"
-        );
+        ensure!(is_id(&id), "fine_tuning_job_id is {id:?}, {NO_ID}");
         Ok(id)
     }
 
@@ -192,10 +191,7 @@ impl Query {
         ensure!(all.len() <= MOST_IDS, "fine_tuning_job_ids has {} IDs; it can have at most {MOST_IDS}", all.len());
         let mut ids = Vec::new();
         for id in all {
-            ensure!(
-                is_id(&id),
-                "fine_tuning_job_ids has {id:?}, which is not a job's ID: 1 to 128 letters, digits, hyphens or underscores"
-            );
+            ensure!(is_id(&id), "fine_tuning_job_ids has {id:?}, {NO_ID}");
             if !ids.contains(&id) {
                 ids.push(id);
             }
