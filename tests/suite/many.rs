@@ -93,7 +93,7 @@ fn what_is_hopeless_is_not_asked_a_thousand_times() {
         line.starts_with(&format!("1000 fine-tuning jobs were not read: {nobody} refused the connection")),
         "{line}"
     );
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn one_timeout_holds_for_all() {
     let start = Instant::now();
     let line = failure(1, helper_for(&api).args([&numbered(1..=100), "timeout=2s"]));
     assert!(line.starts_with("100 of 100 fine-tuning jobs were not read: ftjob-n1: no answer from "), "{line}");
-    assert!(start.elapsed() < Duration::from_secs(7), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
 #[test]
