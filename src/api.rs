@@ -1,7 +1,7 @@
 //! OpenAI's fine-tuning API, as far as it is needed here.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -14,6 +14,8 @@ use crate::settings::Settings;
 
 /// The API's largest page, of jobs or of events.
 pub const PAGE: usize = 100;
+/// However soon the API wants to be asked again.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 /// How many pages of events are read at most, to show people what they missed.
 const MAX_EVENT_PAGES: usize = 10;
 
@@ -59,7 +61,7 @@ impl<'a> Api<'a> {
             let (headers, job) = self.client.get(&format!("fine_tuning/jobs/{id}"), &[], budget)?;
             // The header by which OpenAI's SDK for Python paces its own polling, `lib/_assistants_runs.py`.
             let poll_after = retry::seconds(&headers, "openai-poll-after-ms", 0.001);
-            Ok(Look { job: self.check(job, id)?, poll_after })
+            Ok(Look { job: self.check(job, id)?, poll_after: poll_after.map(|pause| pause.max(SHORTEST_PAUSE)) })
         })
     }
 
@@ -88,8 +90,9 @@ impl<'a> Api<'a> {
                 Ok(Page { jobs, has_more: answer["has_more"] == true })
             }
             _ => Err(Failed::never(format!(
-                "{} answered with JSON that is not a list of fine-tuning jobs; check base_url",
-                self.client.host()
+                "{} answered with JSON that is not a list of fine-tuning jobs; check {}",
+                self.client.host(),
+                self.client.base_url_name()
             ))),
         }
     }
@@ -98,12 +101,14 @@ impl<'a> Api<'a> {
     /// fits on a page. `GET /fine_tuning/jobs/{id}/events` in OpenAI's API reference.
     ///
     /// # Errors
-    /// A page could not be had at once.
-    pub fn events_since(&self, id: &str, newest: Option<&str>) -> Result<Vec<Event>, Failed> {
+    /// A page could not be had at once, or not before `deadline`.
+    pub fn events_since(&self, id: &str, newest: Option<&str>, deadline: Instant) -> Result<Vec<Event>, Failed> {
         let mut query = vec![("limit".to_owned(), PAGE.to_string())];
         let mut events: Vec<Event> = Vec::new();
         for _ in 0..MAX_EVENT_PAGES {
-            let (_, page) = self.client.get(&format!("fine_tuning/jobs/{id}/events"), &query, self.client.attempt())?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let (_, page) =
+                self.client.get(&format!("fine_tuning/jobs/{id}/events"), &query, left.min(self.client.attempt()))?;
             let data = page["data"].as_array().into_iter().flatten();
             let unseen = data.map_while(|event| {
                 let id = event["id"].as_str().filter(|id| Some(*id) != newest)?;
@@ -139,7 +144,11 @@ impl<'a> Api<'a> {
             }
             (None, _) => "JSON that is not a fine-tuning job".into(),
         };
-        Err(Failed::never(format!("{} answered with {wrong}; check base_url", self.client.host())))
+        Err(Failed::never(format!(
+            "{} answered with {wrong}; check {}",
+            self.client.host(),
+            self.client.base_url_name()
+        )))
     }
 
     /// What a server said, fit for a terminal.

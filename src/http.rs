@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, SystemTime};
 
@@ -35,37 +36,47 @@ const OUTPUT_BUFFER: usize = 16 * 1024;
 const MAX_HEADERS: usize = 16 * 1024;
 /// Longer than any pause between two requests, so that one connection serves them all if the server lets it.
 const MAX_IDLE: Duration = Duration::from_secs(60);
-/// serde_json's own mark for a number whose digits are kept: an object with this key would be read as a number.
-const NUMBER_MARK: &str = "$serde_json::private::Number";
+/// serde_json's own mark for a number whose digits are kept, without the `$` before it, which JSON may spell in other
+/// ways: an object with this key would be read as a number.
+const NUMBER_MARK: &str = "serde_json::private::Number";
 
 pub struct Client<'a> {
     agent: Agent,
-    addresses: Addresses,
+    addresses: Arc<Addresses>,
     settings: &'a Settings,
 }
 
-/// What the name service said, until a connection fails.
-type Addresses = Arc<Mutex<Option<ResolvedSocketAddrs>>>;
+/// What the name service said.
+#[derive(Debug, Default)]
+struct Addresses {
+    found: Mutex<Option<ResolvedSocketAddrs>>,
+    /// Whether a connection failed since, so that the name may stand for another address by now.
+    stale: AtomicBool,
+}
 
 /// Asks the name service once, where ureq would for each request. One process only ever looks up one name, the API's
 /// or the proxy's.
 #[derive(Debug)]
 struct ResolveOnce<R> {
     resolver: R,
-    found: Addresses,
+    addresses: Arc<Addresses>,
 }
 
 impl<R: Resolver> Resolver for ResolveOnce<R> {
     fn resolve(&self, url: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
-        let mut found = match self.found.try_lock() {
+        let Addresses { found, stale } = &*self.addresses;
+        let mut found = match found.try_lock() {
             Ok(found) => found,
             Err(TryLockError::Poisoned(found)) => found.into_inner(),
             Err(TryLockError::WouldBlock) => {
                 // Another thread is asking. If it gets no answer, neither does this one: there is no time to ask again.
-                let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+                let found = found.lock().unwrap_or_else(PoisonError::into_inner);
                 return found.clone().ok_or(Error::HostNotFound);
             }
         };
+        if stale.swap(false, Ordering::Relaxed) {
+            *found = None;
+        }
         if found.is_none() {
             *found = Some(self.resolver.resolve(url, config, timeout)?);
         }
@@ -109,8 +120,8 @@ impl<'a> Client<'a> {
     }
 
     fn with_resolver(settings: &'a Settings, config: Config, resolver: impl Resolver) -> Self {
-        let addresses = Addresses::default();
-        let resolver = ResolveOnce { resolver, found: addresses.clone() };
+        let addresses = Arc::<Addresses>::default();
+        let resolver = ResolveOnce { resolver, addresses: addresses.clone() };
         Client { agent: Agent::with_parts(config, DefaultConnector::default(), resolver), addresses, settings }
     }
 
@@ -156,7 +167,7 @@ impl<'a> Client<'a> {
         let never = |what: String| Failed::never(format!("{host} answered with {what}{request_id}"));
 
         if memmem::find(body, NUMBER_MARK.as_bytes()).is_some() {
-            return Err(never(format!("the name {NUMBER_MARK}, which this program cannot tell from a number")));
+            return Err(never(format!("the name ${NUMBER_MARK}, which this program cannot tell from a number")));
         }
         let answer: Value = serde_json::from_slice(body).map_err(|error| {
             let content_type = self.header(response, "content-type").unwrap_or_default();
@@ -167,7 +178,9 @@ impl<'a> Client<'a> {
                 never(format!("JSON that cannot be read: {error}"))
             } else {
                 never(format!(
-                    "no JSON but {content_type:?}: check base_url, and that no proxy or login page answers instead"
+                    "{}, not JSON; check {}, and that no proxy or login page answers instead",
+                    if content_type.is_empty() { "something" } else { &content_type },
+                    self.base_url_name()
                 ))
             }
         })?;
@@ -184,11 +197,12 @@ impl<'a> Client<'a> {
             |key: &str| Some(self.quote(answer.get("error")?.get(key)?.as_str()?)).filter(|text| !text.is_empty());
         let status = response.status();
         let reason = error("message").or_else(|| status.canonical_reason().map(Into::into)).unwrap_or_default();
-        let key = &self.settings.key_variable;
+        let (key, base_url) = (&self.settings.key_variable, self.base_url_name());
         let advice = match status.as_u16() {
-            300..=399 => "; redirects are not followed: set base_url to the API's own address".into(),
+            300..=399 => format!("; redirects are not followed: set {base_url} to the API's own address"),
             401 => format!("; check the API key in {key}"),
             403 => format!("; check what the API key in {key} may do, and for which organization and project"),
+            404 if error("message").is_none() => format!("; check {base_url}"),
             404 => format!("; check the ID, and that the API key in {key} is of the project that owns the job"),
             429 if error("code").as_deref() == Some("insufficient_quota") => {
                 "; check the organization's plan and billing".into()
@@ -210,16 +224,17 @@ impl<'a> Client<'a> {
 
     /// What went wrong before an answer was complete. `what` says what the program was waiting for.
     fn no_answer(&self, error: &Error, what: &str, limits: Limits) -> Failed {
-        // The name may stand for another address by now.
-        *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.addresses.stale.store(true, Ordering::Relaxed);
         let host = self.host();
         // Behind a proxy, only the proxy's name is looked up here, and only the proxy is connected to.
         let (peer, checked) = match &self.settings.proxy {
             Some(proxy) => (format!("the proxy {}:{}", proxy.host(), proxy.port()), "the proxy's address"),
-            None => (host.to_owned(), "base_url and the network"),
+            None => (host.to_owned(), &*format!("{} and the network", self.base_url_name())),
         };
         let within =
             |limit: Duration| format!("within {}", format_duration(Duration::from_millis(limit.as_millis() as u64)));
+        use ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable};
+
         match error {
             Error::Timeout(Timeout::Resolve) => {
                 Failed::soon(format!("the name of {peer} was not resolved {}; check {checked}", within(limits.connect)))
@@ -229,7 +244,12 @@ impl<'a> Client<'a> {
                 Failed::soon(format!("no connection to {peer} {}; check {checked}", within(limits.connect)))
                     .concerning_all()
             }
-            Error::Timeout(_) => Failed::soon(format!("{what} {host} {}", within(limits.budget))),
+            Error::Timeout(_) => {
+                Failed::soon(format!("{what} {host} {}; allow more with timeout", within(limits.budget)))
+            }
+            Error::HostNotFound => {
+                Failed::soon(format!("the name of {peer} was not found; check {checked}")).concerning_all()
+            }
             Error::ConnectProxyFailed(reason) => Failed::never(format!(
                 "{peer} refused to connect to {host}: {}; check the proxy, or list the host in NO_PROXY",
                 // ureq says the status twice: "responded 407/407".
@@ -241,27 +261,66 @@ impl<'a> Client<'a> {
             }
             Error::BodyExceedsLimit(_) => Failed::never(format!("the answer of {host} is over {} MiB", MAX_BODY >> 20)),
             Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-                Some(error) => Failed::never(format!("no TLS with {host}: {}", tls_reason(error))).concerning_all(),
+                Some(error) => {
+                    Failed::never(format!("no TLS with {host}: {}", self.tls_reason(error))).concerning_all()
+                }
                 None if error.kind() == ErrorKind::ConnectionRefused => {
                     Failed::soon(format!("{peer} refused the connection; check {checked}")).concerning_all()
                 }
-                // std has no kind of its own for this one.
-                None if error.to_string().starts_with("failed to lookup address") => {
+                None if [HostUnreachable, NetworkUnreachable, NetworkDown].contains(&error.kind()) => {
+                    Failed::soon(format!("{peer} cannot be reached ({error}); check {checked}")).concerning_all()
+                }
+                // std has no kind of its own for this one; on Windows it is WSAHOST_NOT_FOUND.
+                None if error.to_string().starts_with("failed to lookup address")
+                    || error.raw_os_error() == Some(11001) =>
+                {
                     Failed::soon(format!("the name of {peer} was not found ({error}); check {checked}"))
                         .concerning_all()
                 }
                 None => Failed::soon(format!("{what} {host}: {error}")),
             },
-            Error::Protocol(error) => {
-                Failed::never(format!("{host} answered with something that is not HTTP: {error}; check base_url"))
-            }
+            Error::Protocol(error) => Failed::never(format!(
+                "{host} answered with something that is not HTTP: {error}; check {}",
+                self.base_url_name()
+            )),
             other => Failed::soon(format!("{what} {host}: {other}")),
+        }
+    }
+
+    /// Says what is wrong with the server's certificate, and who can mend it.
+    fn tls_reason(&self, error: &rustls::Error) -> String {
+        use rustls::CertificateError::*;
+
+        let base_url = self.base_url_name();
+        let reason = match error {
+            rustls::Error::InvalidCertificate(reason) => reason,
+            rustls::Error::InvalidMessage(_) => return format!("it does not answer in TLS; check {base_url}"),
+            other => return other.to_string(),
+        };
+        match reason {
+            Expired | ExpiredContext { .. } => "its certificate has expired; or is this machine's clock wrong?".into(),
+            NotValidYet | NotValidYetContext { .. } => {
+                "its certificate is not valid yet; or is this machine's clock wrong?".into()
+            }
+            // Quoted, as a certificate may have a hundred names.
+            NotValidForName | NotValidForNameContext { .. } => {
+                format!("{}; check {base_url}", self.quote(&reason.to_string()))
+            }
+            // A certificate that signed itself is the one or the other, as it says of itself whether it is an authority.
+            UnknownIssuer => UNTRUSTED.into(),
+            Other(other) if other.to_string().contains("CaUsedAsEndEntity") => UNTRUSTED.into(),
+            _ => reason.to_string(),
         }
     }
 
     /// How long an attempt may take in a pass that has all of `timeout`.
     pub fn attempt(&self) -> Duration {
         self.settings.timeout / ATTEMPTS
+    }
+
+    /// Where the API's address was given, for messages.
+    pub fn base_url_name(&self) -> &'static str {
+        self.settings.base_url_name
     }
 
     /// The API's host, for messages.
@@ -299,26 +358,6 @@ impl Limits {
     }
 }
 
-/// Says what is wrong with the server's certificate, and who can mend it.
-fn tls_reason(error: &rustls::Error) -> String {
-    use rustls::CertificateError::*;
-
-    let rustls::Error::InvalidCertificate(reason) = error else {
-        return error.to_string();
-    };
-    match reason {
-        Expired | ExpiredContext { .. } => "its certificate has expired; or is this machine's clock wrong?".into(),
-        NotValidYet | NotValidYetContext { .. } => {
-            "its certificate is not valid yet; or is this machine's clock wrong?".into()
-        }
-        NotValidForName | NotValidForNameContext { .. } => format!("{reason}; check base_url"),
-        // A certificate that signed itself is the one or the other, as it says of itself whether it is an authority.
-        UnknownIssuer => UNTRUSTED.into(),
-        Other(other) if other.to_string().contains("CaUsedAsEndEntity") => UNTRUSTED.into(),
-        _ => reason.to_string(),
-    }
-}
-
 const UNTRUSTED: &str = "its certificate is signed by itself or by an authority that this machine does not trust; \
     if it should, name the authority's PEM file in SSL_CERT_FILE";
 
@@ -326,7 +365,7 @@ const UNTRUSTED: &str = "its certificate is signed by itself or by an authority 
 mod tests {
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpListener, TcpStream};
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
     use std::thread;
     use std::time::Instant;
 
@@ -340,6 +379,7 @@ mod tests {
     fn settings() -> Settings {
         Settings {
             base_url: Uri::from_static("http://two.test/v1"),
+            base_url_name: "base_url",
             key: Secret::new("not-a-real-key".into()),
             key_variable: "OPENAI_API_KEY".into(),
             organization: None,
@@ -428,7 +468,7 @@ mod tests {
             let response = Response::new(Body::builder().data(""));
             for body in [&body, text.as_bytes()] {
                 if let Ok(answer) = client.parse(&response, body) {
-                    prop_assert!(job::result(&answer, false).is_ok());
+                    prop_assert!(job::result(&[answer], false).is_ok());
                 }
             }
         }

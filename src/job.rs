@@ -100,7 +100,7 @@ impl Field {
             return value;
         }
         let method = get(api, "method.type")?.as_str()?;
-        get(api, &format!("method.{method}.{}", self.source)).or(value)
+        get(api, &format!("method.{method}.{}", self.source)).filter(|value| !value.is_null()).or(value)
     }
 }
 
@@ -183,12 +183,13 @@ pub fn require_status(jobs: &[Value], wanted: &[String]) -> Result<()> {
         reason += &format!(": {part}");
     }
     if !is_done(api) {
-        reason += "; wait=1h would wait for it for up to an hour";
+        reason += "; set wait, such as 1h, to wait until it is done";
     }
-    if unmet.len() > 1 {
-        reason += &format!("; and {} more of the {} jobs are not", unmet.len() - 1, jobs.len());
-    }
-    bail!("fine-tuning job {} is {}, not {}{reason}", id(api), progress(api), wanted.join(" or "))
+    let others = match unmet.len() - 1 {
+        0 => String::new(),
+        others => format!(" (nor are {others} more of {} jobs)", jobs.len()),
+    };
+    bail!("fine-tuning job {} is {}, not {}{others}{reason}", id(api), progress(api), wanted.join(" or "))
 }
 
 pub fn id(api: &Value) -> &str {
@@ -199,12 +200,12 @@ fn status(api: &Value) -> &str {
     api["status"].as_str().unwrap_or("in an unknown state")
 }
 
-/// The result for one job, as the text that goes to stdout.
+/// The result for one job, the first, as the text that goes to stdout.
 ///
 /// # Errors
 /// A result that is longer than Terraform should be asked to take.
-pub fn result(api: &Value, indented: bool) -> Result<String> {
-    text(&flat(api), indented)
+pub fn result(jobs: &[Value], indented: bool) -> Result<String> {
+    text(&flat(&jobs[0]), indented)
 }
 
 /// The result for several jobs: each one's `job` text under its ID.
@@ -217,11 +218,23 @@ pub fn results(jobs: &[Value], indented: bool) -> Result<String> {
     text(&entries, indented).with_context(|| fits(jobs.len(), entries.values()))
 }
 
-/// The result for a list of jobs, newest first.
+/// The result for a list of jobs, newest first, that has all there are.
 ///
 /// # Errors
 /// As `results`.
-pub fn list_result(jobs: &[Value], has_more: bool, indented: bool) -> Result<String> {
+pub fn whole_list(jobs: &[Value], indented: bool) -> Result<String> {
+    list(jobs, false, indented)
+}
+
+/// The result for a list of jobs that could go on.
+///
+/// # Errors
+/// As `results`.
+pub fn first_of_list(jobs: &[Value], indented: bool) -> Result<String> {
+    list(jobs, true, indented)
+}
+
+fn list(jobs: &[Value], has_more: bool, indented: bool) -> Result<String> {
     let ids: Value = jobs.iter().map(|api| api["id"].clone()).collect();
     let typed: Value = jobs.iter().map(|api| typed(api, &added(api))).collect();
     let entries = [("ids", ids.to_string()), ("jobs", typed.to_string()), ("has_more", has_more.to_string())];
@@ -381,7 +394,7 @@ mod tests {
 
     #[test]
     fn results_have_a_limit() {
-        let long = |bytes: usize| result(&json!({ "id": "x".repeat(bytes) }), false);
+        let long = |bytes: usize| result(&[json!({ "id": "x".repeat(bytes) })], false);
         assert!(long(MAX_RESULT / 4).is_ok());
         assert!(long(MAX_RESULT / 3).is_err());
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::api::{Api, PAGE};
 use crate::job;
+use crate::message::shorten;
 use crate::retry::Pass;
 
 /// More jobs than this are not looked through: an API that gives the same page for ever must not be asked for ever.
@@ -40,7 +41,10 @@ pub struct Listing {
 pub fn most_recent(api: &Api, filters: &Filters, pass: &Pass) -> Result<Value> {
     let mut misses = Misses::default();
     let mut found = search(api, filters, 1, pass, |job| misses.count(job, filters))?;
-    found.jobs.pop().ok_or_else(|| anyhow!("there is no fine-tuning job{filters}: {misses}"))
+    found
+        .jobs
+        .pop()
+        .ok_or_else(|| anyhow!("there is no fine-tuning job{}: {misses}", shorten(filters.to_string(), 300)))
 }
 
 /// The newest jobs that fit, `limit` at most.
@@ -63,6 +67,7 @@ fn search(api: &Api, filters: &Filters, limit: usize, pass: &Pass, mut missed: i
         let page = page.map_err(|failed| anyhow!("the list of fine-tuning jobs was not read: {}", failed.why))?;
         let last = page.jobs.last().map(|job| job::id(job).to_owned());
         looked_through += page.jobs.len();
+        let repeats = last.is_some() && last == after;
         let mut has_more = page.has_more;
         for job in page.jobs {
             match filters.misses(&job).is_empty() {
@@ -71,13 +76,13 @@ fn search(api: &Api, filters: &Filters, limit: usize, pass: &Pass, mut missed: i
                 false => missed(&job),
             }
         }
-        if jobs.len() == limit || !has_more {
+        if !repeats && (jobs.len() == limit || !has_more) {
             return Ok(Listing { jobs, has_more });
         }
-        if last.is_none() || last == after || looked_through >= MOST_JOBS {
+        if repeats || last.is_none() || looked_through >= MOST_JOBS {
             bail!(
-                "the list of fine-tuning jobs does not end: {looked_through} jobs were looked through; check base_url, \
-                 or narrow the search with metadata"
+                "the list of fine-tuning jobs does not end: {looked_through} jobs were looked through; narrow the search \
+                 with metadata"
             );
         }
         (after, page_size) = (last, PAGE);

@@ -72,24 +72,21 @@ fn answer(query: &Query, settings: &Settings) -> Result<String, Failure> {
         };
         Ok(looks.into_iter().map(|look| look.job).collect())
     };
-    let indented = io::stdout().is_terminal();
-    let jobs = match &selector {
-        Selector::Job(id) => read(&[id])?,
-        Selector::Jobs(ids) => read(&ids.iter().map(String::as_str).collect::<Vec<_>>())?,
+    type View = fn(&[Value], bool) -> anyhow::Result<String>;
+    let (jobs, view): (_, View) = match &selector {
+        Selector::Job(id) => (read(&[id])?, job::result),
+        Selector::Jobs(ids) => (read(&ids.iter().map(String::as_str).collect::<Vec<_>>())?, job::results),
         Selector::MostRecent(filters) => match list::most_recent(&api, filters, &pass())? {
-            job if wait.is_some() => read(&[job::id(&job)])?,
-            job => vec![job],
+            newest if wait.is_some() => (read(&[job::id(&newest)])?, job::result),
+            newest => (vec![newest], job::result),
         },
         Selector::List(filters, limit) => {
             let found = list::list(&api, filters, *limit, &pass())?;
-            return Ok(job::list_result(&found.jobs, found.has_more, indented)?);
+            (found.jobs, if found.has_more { job::first_of_list } else { job::whole_list })
         }
     };
     job::require_status(&jobs, &required)?;
-    match &selector {
-        Selector::Jobs(_) => Ok(job::results(&jobs, indented)?),
-        _ => Ok(job::result(&jobs[0], indented)?),
-    }
+    Ok(view(&jobs, io::stdout().is_terminal())?)
 }
 
 /// Writes the whole of stdout at once, so that nobody ever reads half a result.

@@ -58,7 +58,8 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn shorten(mut text: String, most: usize) -> String {
+/// At most so many characters, and a sign that there were more.
+pub fn shorten(mut text: String, most: usize) -> String {
     if let Some((cut, _)) = text.char_indices().nth(most) {
         text.truncate(cut);
         text.push('…');

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Read};
 use std::ops::Deref;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -123,7 +123,7 @@ impl Query {
             };
             ensure!(query.insert(key.into(), value.into()).is_none(), "the query key {key:?} is given twice");
         }
-        serde_json::from_value(Value::Object(query)).context("the query is not right")
+        serde_json::from_value(Value::Object(query)).map_err(|error| not_right("the query", &error))
     }
 
     fn from_json(bytes: &[u8]) -> Result<Self> {
@@ -137,7 +137,7 @@ impl Query {
             "the query on stdin is {}; it should be {FORM}",
             if text.trim().is_empty() { "empty" } else { "not a JSON object" }
         );
-        serde_json::from_str(text).with_context(|| format!("the query on stdin is not right (it should be {FORM})"))
+        serde_json::from_str(text).map_err(|error| not_right("the query on stdin", &error))
     }
 
     /// Which jobs are asked for.
@@ -172,13 +172,13 @@ impl Query {
             ["fine_tuning_job_ids"] => Ok(Selector::Jobs(self.fine_tuning_job_ids()?)),
             ["most_recent"] => Ok(Selector::MostRecent(self.filters()?)),
             ["list"] => Ok(Selector::List(self.filters()?, self.limit()?)),
-            _ => bail!("{} exclude each other: give one of them", given.join(" and ")),
+            _ => bail!("the query can have only one of {}", given.join(", ")),
         }
     }
 
     fn fine_tuning_job_id(&self) -> Result<String> {
         let id = self.fine_tuning_job_id.clone().unwrap_or_default();
-        ensure!(is_id(&id), "fine_tuning_job_id is {id:?}, {NO_ID}");
+        ensure!(is_id(&id), "fine_tuning_job_id is {}, {NO_ID}", shown(&id));
         Ok(id)
     }
 
@@ -191,7 +191,7 @@ impl Query {
         ensure!(all.len() <= MOST_IDS, "fine_tuning_job_ids has {} IDs; it can have at most {MOST_IDS}", all.len());
         let mut ids = Vec::new();
         for id in all {
-            ensure!(is_id(&id), "fine_tuning_job_ids has {id:?}, {NO_ID}");
+            ensure!(is_id(&id), "fine_tuning_job_ids has one that is {}, {NO_ID}", shown(&id));
             if !ids.contains(&id) {
                 ids.push(id);
             }
@@ -201,7 +201,12 @@ impl Query {
 
     fn filters(&self) -> Result<Filters> {
         if let Some(status) = self.status.as_deref() {
-            ensure!(STATUSES.contains(&status), "status is {status:?}; it can be one of: {}", STATUSES.join(", "));
+            ensure!(
+                STATUSES.contains(&status),
+                "status is {}; it can be one of: {}",
+                shown(status),
+                STATUSES.join(", ")
+            );
         }
         let metadata = match self.metadata.as_deref() {
             None => BTreeMap::new(),
@@ -217,7 +222,7 @@ impl Query {
             return Ok(DEFAULT_LIMIT);
         };
         let limit = text.parse().ok().filter(|limit| (1..=MOST_JOBS).contains(limit));
-        limit.with_context(|| format!("limit is {text:?}; it should be a whole number from 1 to {MOST_JOBS}"))
+        limit.with_context(|| format!("limit is {}; it should be a whole number from 1 to {MOST_JOBS}", shown(text)))
     }
 
     /// How long to wait for the job to be done; none if it is to be read as it is.
@@ -235,7 +240,8 @@ impl Query {
                 let waiting = if self.wait.is_some() { " after wait" } else { "" };
                 ensure!(
                     known.contains(&status),
-                    "require_status names {status:?}; it can name, separated by commas{waiting}: {}",
+                    "require_status is {}; it can be, or be several separated by commas{waiting}: {}",
+                    shown(self.require_status.as_deref().unwrap_or_default()),
                     known.join(", ")
                 );
                 Ok(status.to_owned())
@@ -263,11 +269,24 @@ pub fn is_id(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(fits)
 }
 
+/// What serde says of a query, which has keys rather than fields.
+fn not_right(query: &str, error: &serde_json::Error) -> Error {
+    anyhow!("{query} is not right: {}", error.to_string().replacen(" field `", " key `", 1))
+}
+
+/// A value as it stands in a message: nobody needs to see all of a long one, least of all if it is a key.
+fn shown(value: &str) -> String {
+    match value.chars().count() {
+        ..=100 => format!("{value:?}"),
+        length => format!("{length} characters long"),
+    }
+}
+
 fn flag(key: &str, value: &Text) -> Result<bool> {
     match value.as_deref() {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
-        Some(other) => bail!(r#"{key} is {other:?}; it can be "true" or "false""#),
+        Some(other) => bail!(r#"{key} is {}; it can be "true" or "false""#, shown(other)),
     }
 }
 
@@ -277,7 +296,7 @@ fn duration(key: &str, text: &str, most: &str) -> Result<Duration> {
         text.split(|c: char| c.is_ascii_digit()).all(|unit| ["", "d", "h", "m", "s", "ms"].contains(&unit));
     let parsed = humantime::parse_duration(text).ok().filter(|_| units_are_known);
     let Some(duration) = parsed else {
-        bail!("{key} is {text:?}; it should be a duration in whole d, h, m, s or ms, such as 90s or 1h30m");
+        bail!("{key} is {}; it should be a duration in whole d, h, m, s or ms, such as 90s or 1h30m", shown(text));
     };
     let limit = humantime::parse_duration(most)?;
     ensure!(

@@ -12,6 +12,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// Why one attempt failed, and whether another one may do better.
+#[derive(Clone)]
 pub struct Failed {
     pub why: String,
     pub again: Again,
@@ -56,7 +57,12 @@ pub struct Pass {
 
 impl Pass {
     pub fn new(timeout: Duration) -> Self {
-        Pass { deadline: Instant::now() + timeout, attempt: timeout / ATTEMPTS }
+        Self::within(timeout, timeout)
+    }
+
+    /// A pass that has less time than `timeout`, and attempts that are no shorter for it.
+    pub fn within(timeout: Duration, left: Duration) -> Self {
+        Pass { deadline: Instant::now() + timeout.min(left), attempt: timeout / ATTEMPTS }
     }
 
     /// Tries until it works, cannot work, or would take longer than the pass. Each attempt is told how long it may take:
@@ -67,7 +73,7 @@ impl Pass {
     pub fn run<T>(&self, mut attempt: impl FnMut(Duration) -> Result<T, Failed>) -> Result<T, Failed> {
         let left = || self.deadline.saturating_duration_since(Instant::now());
         if left().is_zero() {
-            return Err(Failed::new("timeout left no time for it".into(), Again::Later));
+            return Err(Failed::new("there was no time left for it; allow more with timeout".into(), Again::Later));
         }
         for retries in 0..ATTEMPTS {
             let mut failed = match attempt(left().min(self.attempt)) {

@@ -5,7 +5,7 @@ use std::env;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use ureq::Proxy;
 use ureq::http::Uri;
 
@@ -19,6 +19,8 @@ const DEFAULT_KEY_VARIABLE: &str = "OPENAI_API_KEY";
 pub struct Settings {
     /// Scheme, host, perhaps port and path; without a slash at the end.
     pub base_url: Uri,
+    /// The query key or the variable that `base_url` came from, to be named when the API is not there.
+    pub base_url_name: &'static str,
     pub key: Secret,
     /// The variable that `key` came from, to be named when the API refuses it.
     pub key_variable: String,
@@ -40,23 +42,34 @@ impl Settings {
                  or name another variable with api_key_env"
             );
         };
+        let key = Secret(visible_ascii(&key_variable, key)?);
+        // Whoever mixed up two values may have given the key in the place of another.
+        Self::with_key(query, &key, key_variable).map_err(|error| Error::msg(key.redact(&format!("{error:#}"))))
+    }
+
+    fn with_key(query: &Query, key: &Secret, key_variable: String) -> Result<Self> {
         let allow_http = query.allow_http()?;
-        let base_url = match query.base_url.as_deref() {
-            Some(text) => base_url("base_url", text, allow_http)?,
+        let (base_url_name, base_url_text) = match query.base_url.as_ref() {
+            Some(text) => ("base_url", Some(text.clone())),
             None => match variable("OPENAI_BASE_URL")? {
-                Some(text) => base_url("OPENAI_BASE_URL", &text, allow_http)?,
-                None => Uri::from_static(DEFAULT_BASE_URL),
+                Some(text) => ("OPENAI_BASE_URL", Some(text)),
+                None => ("base_url", None),
             },
+        };
+        let base_url = match base_url_text {
+            Some(text) => base_url(base_url_name, &text, allow_http)?,
+            None => Uri::from_static(DEFAULT_BASE_URL),
         };
         let proxy = proxy::choose(&base_url, variable)?;
         ensure!(
             proxy.is_none() || is_https(&base_url) || allow_http,
-            "base_url is plain http, which would show the API key to the proxy: \
+            "{base_url_name} is plain http, which would show the API key to the proxy: \
              list the host in NO_PROXY, or set allow_http to \"true\""
         );
         Ok(Settings {
             base_url,
-            key: Secret(visible_ascii(&key_variable, key)?),
+            base_url_name,
+            key: key.clone(),
             key_variable,
             organization: header_value("organization", query.organization.as_deref(), "OPENAI_ORG_ID")?,
             project: header_value("project", query.project.as_deref(), "OPENAI_PROJECT_ID")?,
@@ -72,6 +85,7 @@ impl Settings {
 }
 
 /// The API key. It cannot be printed or debugged; whoever needs its text has to say so.
+#[derive(Clone)]
 pub struct Secret(String);
 
 impl Secret {

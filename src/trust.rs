@@ -23,11 +23,11 @@ pub fn root_certs() -> Result<RootCerts> {
     let mut texts = Vec::new();
     if let Some(file) = &file {
         let read = in_file(Path::new(file)).and_then(at_least_one);
-        texts.push(read.with_context(|| format!("SSL_CERT_FILE names {}", Path::new(file).display()))?);
+        texts.push(read.with_context(|| format!("SSL_CERT_FILE={}", Path::new(file).display()))?);
     }
-    for folder in folders.iter().flat_map(env::split_paths) {
+    for folder in folders.iter().flat_map(env::split_paths).filter(|folder| !folder.as_os_str().is_empty()) {
         let read = in_folder(&folder).and_then(at_least_one);
-        texts.push(read.with_context(|| format!("SSL_CERT_DIR names {}", folder.display()))?);
+        texts.push(read.with_context(|| format!("SSL_CERT_DIR={}", folder.display()))?);
     }
     Ok(decode(&texts.concat()).into())
 }
@@ -48,13 +48,13 @@ fn system_root_certs() -> RootCerts {
 }
 
 fn in_file(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).context("which cannot be read")
+    fs::read(path).context("cannot be read")
 }
 
 /// The text of the files that OpenSSL would read: those named by a hash, such as `5ed36f99.0`. A folder without any is
 /// taken as one that nobody prepared for OpenSSL, and read whole.
 fn in_folder(path: &Path) -> Result<Vec<u8>> {
-    let entries = fs::read_dir(path).context("which cannot be read")?;
+    let entries = fs::read_dir(path).context("cannot be read")?;
     let names: Vec<OsString> = entries.flatten().map(|entry| entry.file_name()).collect();
     let any_hashed = names.iter().any(is_hash);
     let read = names.iter().filter(|name| !any_hashed || is_hash(name));
@@ -69,7 +69,7 @@ fn is_hash(name: &OsString) -> bool {
 
 fn at_least_one(text: Vec<u8>) -> Result<Vec<u8>> {
     let usable = |certificate: Certificate| RootCertStore::empty().add(CertificateDer::from(certificate.der())).is_ok();
-    ensure!(blocks(&text).filter_map(decode_block).any(usable), "which has no certificate in PEM form");
+    ensure!(blocks(&text).filter_map(decode_block).any(usable), "has no certificate in PEM form");
     Ok(text)
 }
 

@@ -10,11 +10,11 @@ use humantime::format_duration;
 use crate::api::{Api, Event, Look};
 use crate::job;
 use crate::read;
-use crate::retry::{Again, Pass};
+use crate::retry::{Again, Failed, Pass};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The last look, when the time is up, gets this much and no more.
+/// What is kept of the wait for the last look.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// A job that is waited for.
@@ -22,7 +22,7 @@ struct Waiting<'a> {
     id: &'a str,
     last: Option<Look>,
     /// Why it could not be looked at again.
-    trouble: Option<String>,
+    trouble: Option<Failed>,
 }
 
 impl Waiting<'_> {
@@ -39,18 +39,20 @@ impl Waiting<'_> {
 pub fn until_done(api: &Api, ids: &[&str], wait: Duration, timeout: Duration) -> Result<Vec<Look>> {
     let start = Instant::now();
     let left = || wait.saturating_sub(start.elapsed());
+    let last_look = LAST_LOOK.min(wait / 4);
     let mut jobs: Vec<_> = ids.iter().map(|id| Waiting { id, last: None, trouble: None }).collect();
     let mut progress = io::stderr().is_terminal().then(|| Progress { api, start, newest: None });
     let mut pause = FIRST_PAUSE;
     loop {
-        look(api, &mut jobs, &Pass::new(timeout.min(left().max(LAST_LOOK))))?;
+        look(api, &mut jobs, &Pass::within(timeout, left()))?;
         if jobs.iter().all(Waiting::is_done) {
             return Ok(jobs.into_iter().filter_map(|job| job.last).collect());
         }
-        if left().is_zero() {
+        let until_last_look = left().saturating_sub(last_look);
+        if until_last_look.is_zero() {
             return Err(out_of_time(&jobs, wait));
         }
-        let next = next_pause(&jobs, pause, SystemTime::now()).min(left());
+        let next = next_pause(&jobs, pause, SystemTime::now()).min(until_last_look);
         pause = (pause * 3 / 2).min(LONGEST_PAUSE);
         match &mut progress {
             Some(progress) => progress.show(&jobs, next),
@@ -67,7 +69,7 @@ fn look(api: &Api, jobs: &mut [Waiting], pass: &Pass) -> Result<()> {
         Ok(looks) => looks,
         Err(failed) if failed.again == Again::Never => return Err(read::not_read(&ids, &failed.why)),
         Err(failed) => {
-            pending.iter_mut().for_each(|job| job.trouble = Some(failed.why.clone()));
+            pending.iter_mut().for_each(|job| job.trouble = Some(failed.clone()));
             return Ok(());
         }
     };
@@ -76,7 +78,7 @@ fn look(api: &Api, jobs: &mut [Waiting], pass: &Pass) -> Result<()> {
         match look {
             Ok(look) => (job.last, job.trouble) = (Some(look), None),
             Err(failed) if failed.again == Again::Never => final_failures.push((job.id, failed.why)),
-            Err(failed) => job.trouble = Some(failed.why),
+            Err(failed) => job.trouble = Some(failed),
         }
     }
     let final_failures: Vec<_> = final_failures.iter().map(|(id, why)| (*id, &**why)).collect();
@@ -86,26 +88,34 @@ fn look(api: &Api, jobs: &mut [Waiting], pass: &Pass) -> Result<()> {
 /// What the API asks for, else what it estimates, else a pause that grows; of several jobs, the shortest.
 fn next_pause(jobs: &[Waiting], growing: Duration, now: SystemTime) -> Duration {
     let pause = |job: &Waiting| {
-        let look = job.last.as_ref()?;
-        let left = job::estimated_finish(&look.job).and_then(|finish| finish.duration_since(now).ok());
-        look.poll_after.or(left.map(|left| left.max(FIRST_PAUSE)))
+        if let Some(Failed { again: Again::After(pause), .. }) = job.trouble {
+            return pause;
+        }
+        let estimate = |look: &Look| job::estimated_finish(&look.job)?.duration_since(now).ok();
+        let look = job.last.as_ref();
+        let pause = look.and_then(|look| look.poll_after.or(estimate(look).map(|left| left.max(FIRST_PAUSE))));
+        pause.unwrap_or(growing).min(LONGEST_PAUSE)
     };
-    let pauses = jobs.iter().filter(|job| !job.is_done()).map(|job| pause(job).unwrap_or(growing));
-    pauses.min().unwrap_or(growing).min(LONGEST_PAUSE)
+    jobs.iter().filter(|job| !job.is_done()).map(pause).min().unwrap_or(growing)
 }
 
 fn out_of_time(jobs: &[Waiting], wait: Duration) -> Error {
     let waited = format_duration(wait);
     let pending: Vec<_> = jobs.iter().filter(|job| !job.is_done()).collect();
     let job = pending[0];
-    let trouble = job.trouble.iter().map(|why| format!("; the last look failed: {why}")).collect::<String>();
+    let trouble = job.trouble.iter().map(|failed| format!("; the last look failed: {}", failed.why));
+    let trouble: String = trouble.collect();
     let others = match pending.len() - 1 {
         0 => String::new(),
-        others => format!("; so are {others} of the {} others", jobs.len() - 1),
+        others => format!(" (nor are {others} more of {} jobs done)", jobs.len()),
     };
     match &job.last {
         Some(look) => {
-            anyhow!("fine-tuning job {} is still {} after {waited}{others}{trouble}", job.id, job::progress(&look.job))
+            let status = job::progress(&look.job);
+            anyhow!(
+                "fine-tuning job {} is still {status} after {waited}{others}; allow more with wait{trouble}",
+                job.id
+            )
         }
         None => anyhow!("fine-tuning job {} could not be looked at in {waited}{others}{trouble}", job.id),
     }
@@ -126,8 +136,9 @@ impl Progress<'_> {
         write(CLEAR);
         let status = match jobs {
             [job] => {
+                let newest = self.newest.as_deref();
                 // Without its events the wait goes on.
-                for Event { id, line } in self.api.events_since(job.id, self.newest.as_deref()).unwrap_or_default() {
+                for Event { id, line } in self.api.events_since(job.id, newest, until).unwrap_or_default() {
                     write(&format!("{line}\n"));
                     self.newest = Some(id);
                 }
@@ -139,7 +150,7 @@ impl Progress<'_> {
         let status = self.api.quote(&status);
         loop {
             let waited = Duration::from_secs(self.start.elapsed().as_secs());
-            write(&format!("{CLEAR}{status}, waited {}", format_duration(waited)));
+            write(&format!("{CLEAR}{NO_WRAP}waited {}, {status}{WRAP}", format_duration(waited)));
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -158,6 +169,9 @@ impl Drop for Progress<'_> {
 
 /// To the line's start, then empty it (ECMA-48: EL).
 const CLEAR: &str = "\r\u{1b}[2K";
+/// Cut what does not fit on the line, and no longer (DECAWM): CLEAR empties one row only.
+const NO_WRAP: &str = "\u{1b}[?7l";
+const WRAP: &str = "\u{1b}[?7h";
 
 /// A terminal that is gone is no reason to stop waiting.
 fn write(text: &str) {

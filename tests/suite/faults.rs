@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use socket2::SockRef;
 
-use crate::helper::{failure, helper_for, result};
+use crate::helper::{KEY, PROGRAM, failure, helper_for, inherited_settings, result, wait_until};
 use crate::sample_api::{self, Connection, Fault, SampleApi, response};
 
 /// Time for the helper to start and to end on a busy machine, beside what it was given itself.
@@ -100,11 +100,17 @@ fn each_fault_ends_in_one_line_within_its_time() {
             c.write(b"x-header: ")?;
             (0..10_000).try_for_each(|_| c.write(&[b'x'; 1000]))
         }),
-        ("HTML", 1, r#"answered with no JSON but "text/html": check base_url"#, |c| {
-            let page = "<html><title>Sign in to Wi-Fi</title></html>";
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n", page.len());
-            answer(c, format!("{head}{page}").as_bytes())
-        }),
+        (
+            "HTML",
+            1,
+            "answered with text/html, not JSON; check OPENAI_BASE_URL, and that no proxy or login page answers instead",
+            |c| {
+                let page = "<html><title>Sign in to Wi-Fi</title></html>";
+                let head =
+                    format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n", page.len());
+                answer(c, format!("{head}{page}").as_bytes())
+            },
+        ),
         ("truncated JSON", 3, "was cut short", |c| {
             answer(c, &response("200 OK", &[], r#"{"object":"fine_tuning.job""#))
         }),
@@ -117,7 +123,7 @@ fn each_fault_ends_in_one_line_within_its_time() {
             answer(c, &response("200 OK", &[], r#"{"object":"list","data":[]}"#))
         }),
         ("an array", 1, "JSON that is not a fine-tuning job", |c| answer(c, &response("200 OK", &[], "[]"))),
-        ("another job", 1, "answered with another job, ftjob-2023; check base_url", |c| {
+        ("another job", 1, "answered with another job, ftjob-2023; check OPENAI_BASE_URL", |c| {
             answer(c, &response("200 OK", &[], &sample_api::job("ftjob-2023").to_string()))
         }),
         ("deep nesting", 1, "recursion limit exceeded", |c| {
@@ -127,6 +133,11 @@ fn each_fault_ends_in_one_line_within_its_time() {
         ("a name that cannot be told from a number", 1, "$serde_json::private::Number", |c| {
             let mut job = sample_api::job("ftjob-abc123").to_string();
             job.insert_str(1, r#""metadata":{"$serde_json::private::Number":"1"},"#);
+            answer(c, &response("200 OK", &[], &job))
+        }),
+        ("the same name in another spelling", 1, "$serde_json::private::Number", |c| {
+            let mut job = sample_api::job("ftjob-abc123").to_string();
+            job.insert_str(1, r#""metadata":{"\u0024serde_json::private::Number":"1"},"#);
             answer(c, &response("200 OK", &[], &job))
         }),
     ];
@@ -212,9 +223,13 @@ fn a_key_that_comes_back_gets_no_further() {
 
     // Given as the ID by mistake, it shows neither when it could be one nor when it could not.
     let key = "k".repeat(200);
-    failure(1, helper_for(&api).arg(crate::helper::KEY));
+    failure(1, helper_for(&api).arg(KEY));
     let line = failure(2, helper_for(&api).env("OPENAI_API_KEY", &key).arg(&key));
-    assert!(line.contains("is \"[key]\", which is not a job's ID"), "{line}");
+    assert!(line.contains("is 200 characters long, which is not a job's ID"), "{line}");
+    for argument in ["timeout", "allow_http", "most_recent", "base_url", "require_status", "api_key_env"] {
+        let line = failure(2, helper_for(&api).args(["ftjob-abc123", &format!("{argument}={KEY}")]));
+        assert!(!line.is_empty());
+    }
 }
 
 #[test]
@@ -225,7 +240,7 @@ fn the_key_does_not_follow_a_redirect() {
         let redirect = response(status, &[("location", &location)], "");
         api.play([Box::new(move |c: &mut Connection| answer(c, &redirect)) as Fault]);
         let line = failure(1, helper_for(&api).arg("ftjob-abc123"));
-        assert!(line.contains("redirects are not followed: set base_url to the API's own address"), "{line}");
+        assert!(line.contains("redirects are not followed: set OPENAI_BASE_URL to the API's own address"), "{line}");
     }
     assert_eq!(elsewhere.connections(), 0);
 }
@@ -257,14 +272,16 @@ fn a_signal_ends_it_at_once() {
             Ok(())
         }));
         // A shell without job control has its background jobs, perhaps this test, ignore SIGINT: `env` undoes that.
-        let mut child = Command::new("env")
-            .args(["--default-signal", crate::helper::PROGRAM, "ftjob-abc123"])
-            .envs([("OPENAI_API_KEY", crate::helper::KEY), ("OPENAI_BASE_URL", &api.url()), ("NO_PROXY", "*")])
+        let mut command = Command::new("env");
+        for name in inherited_settings() {
+            command.env_remove(name);
+        }
+        let mut child = command
+            .args(["--default-signal", PROGRAM, "ftjob-abc123"])
+            .envs([("OPENAI_API_KEY", KEY), ("OPENAI_BASE_URL", &api.url())])
             .spawn()
             .unwrap();
-        while api.connections() == 0 {
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait_until("the helper has connected", || api.connections() == 1);
         let start = Instant::now();
         let kill = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status().unwrap();
         assert!(kill.success());

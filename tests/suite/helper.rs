@@ -1,11 +1,14 @@
 //! Runs the helper as Terraform or a shell would, in an environment that the machine's own settings do not reach.
 
 use std::env;
+use std::net::SocketAddr;
 use std::process::Output;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use crate::sample_api::SampleApi;
 
@@ -76,12 +79,32 @@ pub fn failure(exit_code: i32, command: &mut Command) -> String {
 /// Runs it in a terminal of its own, and gives back the exit code and all that the terminal got.
 #[cfg(target_os = "linux")]
 pub fn in_terminal(api: &SampleApi, arguments: &str) -> (Option<i32>, String) {
-    let output = std::process::Command::new("script")
+    let mut command = std::process::Command::new("script");
+    for name in inherited_settings() {
+        command.env_remove(name);
+    }
+    let output = command
         .args(["--quiet", "--return", "--command", &format!("{PROGRAM} {arguments}"), "/dev/null"])
-        .envs([("OPENAI_API_KEY", KEY), ("OPENAI_BASE_URL", &api.url()), ("NO_PROXY", "*")])
+        .envs([("OPENAI_API_KEY", KEY), ("OPENAI_BASE_URL", &api.url())])
         .stdin(std::process::Stdio::null())
         .output()
         .expect("`script` is needed: install util-linux (Debian: bsdutils, Fedora: util-linux-script)");
     assert_no_key(&output.stdout);
     (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8 on the terminal"))
+}
+
+/// Waits for what has to happen soon, rather than for ever.
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(60), "waited too long until {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// An address that refuses connections for as long as the socket is there: it is bound, but nobody listens.
+pub fn refusing_address() -> (SocketAddr, Socket) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    (socket.local_addr().unwrap().as_socket().unwrap(), socket)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::certificates::Authority;
-use crate::helper::{failure, helper_for, result};
+use crate::helper::{failure, helper_for, refusing_address, result};
 use crate::sample_api::{self, Connection, Fault, LISTED, SampleApi, error, numbered_job, response};
 
 fn numbered(numbers: impl IntoIterator<Item = usize>) -> String {
@@ -86,7 +86,7 @@ fn what_is_hopeless_is_not_asked_a_thousand_times() {
     assert!(line.starts_with(&expected), "{line}");
     assert!(api.connections() <= 2 * 16, "{}", api.connections());
 
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (nobody, _socket) = refusing_address();
     let start = Instant::now();
     let line = failure(1, helper_for(&api).args([&numbered(1..=1000), &format!("base_url=http://{nobody}")]));
     assert!(
@@ -161,12 +161,12 @@ fn many_jobs_can_be_waited_for_and_required() {
     assert_eq!(api.requests().len(), 1 + 3 + 2);
 
     let line = failure(1, helper_for(&api).args([&numbered(1..=22), "require_status=succeeded"]));
-    let expected = "fine-tuning job ftjob-n3 is failed, not succeeded; and 2 more of the 22 jobs are not";
+    let expected = "fine-tuning job ftjob-n3 is failed, not succeeded (nor are 2 more of 22 jobs)";
     assert_eq!(line, expected);
 
     api.moves("ftjob-n2", [look(2, "running")], soon);
     let line = failure(1, helper_for(&api).args([&numbered(1..=3), "wait=300ms"]));
-    assert_eq!(line, "fine-tuning job ftjob-n2 is still running after 300ms");
+    assert_eq!(line, "fine-tuning job ftjob-n2 is still running after 300ms; allow more with wait");
 }
 
 #[test]
@@ -264,6 +264,9 @@ fn a_list_that_does_not_end_is_an_error() {
     let line = failure(1, helper_for(&api).args(["most_recent=true", "status=queued"]));
     assert!(line.starts_with("the list of fine-tuning jobs does not end: 2 jobs were looked through"), "{line}");
     assert_eq!(api.connections(), 2);
+    api.play((0..10).map(same_page));
+    let line = failure(1, helper_for(&api).args(["list=true", "limit=2"]));
+    assert!(line.starts_with("the list of fine-tuning jobs does not end: 2 jobs were looked through"), "{line}");
 
     let api = SampleApi::start();
     let long_page = |number: usize| -> Fault {
@@ -297,7 +300,10 @@ fn what_is_not_a_list_of_jobs_is_not_taken_for_one() {
             connection.write(&response("200 OK", &[], page))
         }) as Fault]);
         let line = failure(1, helper_for(&api).arg("list=true"));
-        assert!(line.contains("answered with JSON that is not a list of fine-tuning jobs; check base_url"), "{line}");
+        assert!(
+            line.contains("answered with JSON that is not a list of fine-tuning jobs; check OPENAI_BASE_URL"),
+            "{line}"
+        );
     }
 }
 
@@ -306,8 +312,11 @@ fn combinations_that_make_no_sense_are_explained() {
     let api = SampleApi::start();
     let too_many = numbered(1..=1001);
     for (arguments, expected) in [
-        (&["ftjob-abc123", "list=true"][..], "fine_tuning_job_id and list exclude each other: give one of them"),
-        (&["most_recent=true", "fine_tuning_job_ids=[]"], "fine_tuning_job_ids and most_recent exclude each other"),
+        (&["ftjob-abc123", "list=true"][..], "the query can have only one of fine_tuning_job_id, list"),
+        (
+            &["most_recent=true", "fine_tuning_job_ids=[]"],
+            "the query can have only one of fine_tuning_job_ids, most_recent",
+        ),
         (&["most_recent=false", "list=false"], "the query has no fine_tuning_job_id, such as ftjob-abc123 (nor "),
         (&["most_recent=yes"], r#"most_recent is "yes"; it can be "true" or "false""#),
         (&["ftjob-abc123", "suffix=support"], "suffix goes with most_recent or list"),
@@ -322,7 +331,7 @@ fn combinations_that_make_no_sense_are_explained() {
         (&["list=true", r#"metadata=["a"]"#], "metadata is not a JSON object of strings, such as "),
         (&["fine_tuning_job_ids=ftjob-a"], "fine_tuning_job_ids is not a JSON array of strings, such as "),
         (&["fine_tuning_job_ids=[null]"], "fine_tuning_job_ids is not a JSON array of strings, such as "),
-        (&[r#"fine_tuning_job_ids=["a/b"]"#], r#"fine_tuning_job_ids has "a/b", which is not a job's ID"#),
+        (&[r#"fine_tuning_job_ids=["a/b"]"#], r#"fine_tuning_job_ids has one that is "a/b", which is not a job's ID"#),
         (&[&too_many], "fine_tuning_job_ids has 1001 IDs; it can have at most 1000"),
     ] {
         let line = failure(2, helper_for(&api).args(arguments));

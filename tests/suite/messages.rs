@@ -1,9 +1,7 @@
 //! Cause to line: what a user reads, whole. HOST stands for the sample API's address. Certificates and proxies have
 //! tables of their own, in `tls.rs` and `proxy.rs`.
 
-use std::net::TcpListener;
-
-use crate::helper::{failure, helper, helper_for};
+use crate::helper::{failure, helper, helper_for, refusing_address};
 use crate::sample_api::{self, Connection, Fault, SampleApi, error, response};
 
 const NOT_READ: &str = "fine-tuning job ftjob-abc123 was not read: ";
@@ -64,19 +62,20 @@ fn answers() {
             plain("502 Bad Gateway", "text/html", "<html><h1>502 Bad Gateway</h1></html>"),
             "HOST answered HTTP 502: Bad Gateway; try again later",
         ),
+        (plain("404 Not Found", "text/html", "<html>"), "HOST answered HTTP 404: Not Found; check OPENAI_BASE_URL"),
         (plain("418 I'm a teapot", "text/plain", ""), "HOST answered HTTP 418: I'm a teapot"),
         (
             plain("302 Found", "text/html", ""),
-            "HOST answered HTTP 302: Found; redirects are not followed: set base_url to the API's own address",
+            "HOST answered HTTP 302: Found; redirects are not followed: set OPENAI_BASE_URL to the API's own address",
         ),
         (
             plain("200 OK", "text/html; charset=utf-8", "<html><title>Sign in to Wi-Fi</title></html>"),
-            "HOST answered with no JSON but \"text/html; charset=utf-8\": check base_url, and that no proxy or login page \
+            "HOST answered with text/html; charset=utf-8, not JSON; check OPENAI_BASE_URL, and that no proxy or login page \
              answers instead",
         ),
         (
             plain("200 OK", "application/json", &sample_api::job("ftjob-dpo").to_string()),
-            "HOST answered with another job, ftjob-dpo; check base_url",
+            "HOST answered with another job, ftjob-dpo; check OPENAI_BASE_URL",
         ),
     ] {
         let api = SampleApi::start();
@@ -106,7 +105,7 @@ fn a_body_cut_short() {
 #[test]
 fn no_way_to_the_api() {
     let api = SampleApi::start();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (free, _socket) = refusing_address();
     let refused = line(1, &api, &[&format!("base_url=http://{free}")]);
     let expected = format!("{free} refused the connection; check base_url and the network (after 3 attempts)");
     assert_eq!(refused, format!("{NOT_READ}{expected}"));

@@ -141,9 +141,9 @@ fn mistakes_on_stdin_are_explained_before_any_request() {
         (r#"{}"#, "no fine_tuning_job_id"),
         (
             r#"{"fine_tuning_job":"ftjob-abc123"}"#,
-            "unknown field `fine_tuning_job`, expected one of `fine_tuning_job_id`, ",
+            "unknown key `fine_tuning_job`, expected one of `fine_tuning_job_id`, ",
         ),
-        (r#"{"fine_tuning_job_id":"a","fine_tuning_job_id":"b"}"#, "duplicate field `fine_tuning_job_id`"),
+        (r#"{"fine_tuning_job_id":"a","fine_tuning_job_id":"b"}"#, "duplicate key `fine_tuning_job_id`"),
         (&id("../files"), not_an_id),
         (&id("a/b"), not_an_id),
         (&id("a%2fb"), not_an_id),
@@ -151,7 +151,7 @@ fn mistakes_on_stdin_are_explained_before_any_request() {
         (&id("a#x"), not_an_id),
         (&id("a\nb"), not_an_id),
         (&id("ä"), not_an_id),
-        (&id(&"x".repeat(129)), not_an_id),
+        (&id(&"x".repeat(129)), "fine_tuning_job_id is 129 characters long, which is not a job's ID"),
         (&long, "over 1 MiB"),
     ] {
         let line = failure(2, helper_for(&api).write_stdin(stdin));
@@ -170,7 +170,7 @@ fn mistakes_in_arguments_are_explained_before_any_request() {
         ("another", "argument 2 is not KEY=VALUE"),
         ("--verbose", "invalid option '--verbose'"),
         ("fine_tuning_job_id=twice", r#""fine_tuning_job_id" is given twice"#),
-        ("timeot=60s", "unknown field `timeot`"),
+        ("timeot=60s", "unknown key `timeot`"),
         ("timeout=60", r#"timeout is "60"; it should be a duration in whole d, h, m, s or ms, such as 90s or 1h30m"#),
         ("timeout=0s", "more than zero and at most 1h"),
         ("timeout=2h", "more than zero and at most 1h"),

@@ -10,7 +10,7 @@ use assert_cmd::Command;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::certificates::Authority;
-use crate::helper::{KEY, assert_no_key, failure, helper, result};
+use crate::helper::{KEY, assert_no_key, failure, helper, refusing_address, result};
 use crate::sample_api::SampleApi;
 
 /// Leads every connection to one API, whatever name was asked for.
@@ -170,7 +170,8 @@ fn a_proxy_that_refuses_is_named_without_its_password() {
 fn a_proxy_that_is_not_there_is_named() {
     let api = SampleApi::start();
     let mut proxy = Proxy::start(&api, None, None);
-    proxy.address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (address, _socket) = refusing_address();
+    proxy.address = address;
     let line = failure(1, helper_behind(&proxy, "HTTPS_PROXY", "http://PROXY").arg(HTTPS));
     let expected = format!("the proxy {} refused the connection; check the proxy's address", proxy.address);
     assert!(line.contains(&expected), "{line}");

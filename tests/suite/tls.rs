@@ -1,6 +1,7 @@
 //! Whom the helper believes: real handshakes, with certificates made for each test.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::thread;
@@ -58,19 +59,19 @@ fn what_was_named_is_all_that_counts() {
     fs::write(path("broken"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
     fs::create_dir(path("folder")).unwrap();
     for (variable, name, expected) in [
-        ("SSL_CERT_FILE", "missing", "which cannot be read: No such file"),
-        ("SSL_CERT_FILE", "folder", "which cannot be read: "),
-        ("SSL_CERT_FILE", "empty", "which has no certificate in PEM form"),
-        ("SSL_CERT_FILE", "text", "which has no certificate in PEM form"),
-        ("SSL_CERT_FILE", "broken", "which has no certificate in PEM form"),
-        ("SSL_CERT_DIR", "missing", "which cannot be read: No such file"),
-        ("SSL_CERT_DIR", "folder", "which has no certificate in PEM form"),
+        ("SSL_CERT_FILE", "missing", "cannot be read: No such file"),
+        ("SSL_CERT_FILE", "folder", "cannot be read: "),
+        ("SSL_CERT_FILE", "empty", "has no certificate in PEM form"),
+        ("SSL_CERT_FILE", "text", "has no certificate in PEM form"),
+        ("SSL_CERT_FILE", "broken", "has no certificate in PEM form"),
+        ("SSL_CERT_DIR", "missing", "cannot be read: No such file"),
+        ("SSL_CERT_DIR", "folder", "has no certificate in PEM form"),
     ] {
         // The other variable is right, and does not make up for it.
         let right = if variable == "SSL_CERT_FILE" { "SSL_CERT_DIR" } else { "SSL_CERT_FILE" };
         let place = if right == "SSL_CERT_FILE" { authority.file() } else { authority.folder().into() };
         let line = failure(2, &mut helper_trusting(&api, &[(variable, &path(name)), (right, &place)]));
-        let named = format!("{variable} names {}", path(name).display());
+        let named = format!("{variable}={}: ", path(name).display());
         assert!(line.starts_with(&named) && line.contains(expected), "{line}");
     }
     assert_eq!(api.connections(), 0);
@@ -99,7 +100,7 @@ fn certificates_that_do_not_fit_are_refused_without_another_try() {
         ),
         (
             server(params("api.test")),
-            "certificate not valid for name \"127.0.0.1\"; certificate is only valid for DnsName(\"api.test\"); check base_url",
+            "certificate not valid for name \"127.0.0.1\"; certificate is only valid for DnsName(\"api.test\"); check OPENAI_BASE_URL",
         ),
         (Authority::new().server("127.0.0.1"), untrusted),
         (self_signed(params("127.0.0.1")), untrusted),
@@ -149,8 +150,14 @@ fn a_handshake_that_ends_or_stalls_is_tried_again() {
 #[test]
 fn plain_http_behind_https_is_no_tls() {
     let authority = Authority::new();
-    let api = SampleApi::start();
-    let mut command = helper_trusting(&api, &[("SSL_CERT_FILE", &authority.file())]);
-    let line = failure(1, command.arg(format!("base_url=https://{}", api.address)));
-    assert!(line.contains("no answer from") || line.contains("no TLS with"), "{line}");
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = plain.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = plain.accept().unwrap();
+        stream.read(&mut [0; 4096]).and_then(|_| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")).unwrap();
+    });
+    let mut command = crate::helper::helper();
+    command.env("OPENAI_API_KEY", crate::helper::KEY).env("SSL_CERT_FILE", authority.file());
+    let line = failure(1, command.args(["ftjob-abc123", &format!("base_url=https://{address}")]));
+    assert!(line.ends_with(&format!("no TLS with {address}: it does not answer in TLS; check base_url")), "{line}");
 }
