@@ -4,15 +4,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{OnceLock, mpsc};
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::engines::{self, Engine};
 use crate::helper::{KEY, PROGRAM, assert_no_key, failure, helper, helper_for, inherited_settings, result};
-use crate::sample_api::{self, SampleApi};
+use crate::sample_api::{self, Fault, SampleApi, response};
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -577,6 +577,63 @@ fn no_ids_take_no_request_no_key_and_no_program() {
         let outputs = workspace.apply();
         assert_eq!((&outputs["ids"], &outputs["jobs"]), (&json!([]), &json!({})));
         assert_eq!(workspace.api.connections(), 0);
+    }
+}
+
+#[test]
+fn a_hiccup_does_not_show() {
+    // What Terraform says, without how long it took.
+    let plan = |workspace: &Workspace| {
+        let said = workspace.succeed(&["plan", "-input=false", "-no-color"]);
+        said.lines()
+            .filter(|line| !line.contains("Read complete after"))
+            .map(|line| format!("{line}\n"))
+            .collect::<String>()
+    };
+    for engine in engines() {
+        let workspace = Workspace::of(engine, "terraform/examples/basic");
+        let undisturbed = plan(&workspace);
+        let hiccup = |status, headers: &'static [(&str, &str)]| -> Fault {
+            Box::new(move |c| {
+                c.read_request()?;
+                c.write(&response(status, headers, "{}"))
+            })
+        };
+        workspace.api.play([hiccup("429 Too Many Requests", &[("retry-after", "1")]), hiccup("502 Bad Gateway", &[])]);
+        assert_eq!(plan(&workspace), undisturbed);
+        assert_eq!(workspace.api.connections(), 4);
+    }
+}
+
+#[test]
+fn an_api_that_never_answers_ends_a_plan_in_time() {
+    let configuration = r#"
+        module "example" {
+          source             = "./terraform"
+          fine_tuning_job_id = "ftjob-abc123"
+          timeout            = "3s"
+        }
+        "#;
+    for engine in engines() {
+        let workspace = Workspace::new(engine, configuration);
+        // The helper's own time as the API sees it, without the engine's: from its first request to its last hang-up.
+        let (clock, times) = mpsc::channel();
+        workspace.api.play((0..2).map(|_| -> Fault {
+            let clock = clock.clone();
+            Box::new(move |c| {
+                c.read_request()?;
+                let _ = clock.send(Instant::now());
+                let hung_up = c.read_request();
+                let _ = clock.send(Instant::now());
+                hung_up.map(drop)
+            })
+        }));
+        let said = workspace.fail(&["plan", "-input=false", "-no-color"]);
+        assert!(folded(&said).contains(&folded("no answer from 127.0.0.1:")), "{said}");
+        assert!(folded(&said).contains(&folded("(after 2 attempts)")), "{said}");
+        let times: Vec<_> = (0..4).map(|_| times.recv_timeout(Duration::from_secs(10)).unwrap()).collect();
+        let taken = times[3] - times[0];
+        assert!((2000..4000).contains(&taken.as_millis()), "{taken:?}");
     }
 }
 
