@@ -1,21 +1,21 @@
 output "id" {
-  description = "The ID of the fine-tuning job, the same as `fine_tuning_job_id`."
-  value       = module.typed.job.id
+  description = "The ID of the fine-tuning job."
+  value       = local.job.id
 }
 
 output "job" {
   description = "The fine-tuning job: the API's documented attributes with their types, null where the API states nothing. The type is the same for every job."
-  value       = module.typed.job
+  value       = local.job
 }
 
 output "fine_tuned_model" {
   description = "The name of the fine-tuned model; null until there is one."
-  value       = module.typed.job.fine_tuned_model
+  value       = local.job.fine_tuned_model
 }
 
 output "status" {
   description = "The job's status, such as `running`, `succeeded`, `failed` or `cancelled`."
-  value       = module.typed.job.status
+  value       = local.job.status
 }
 
 output "result" {

@@ -1,17 +1,61 @@
 variable "fine_tuning_job_id" {
-  description = "The ID of the fine-tuning job to read, such as `ftjob-abc123`."
+  description = "The ID of the fine-tuning job to read, such as `ftjob-abc123`. Either this or `most_recent` is required."
   type        = string
-  nullable    = false
+  default     = null
 
   # The helper checks this too, in the same words. Here the message points to the caller's own line.
   validation {
-    condition     = can(regex("^[A-Za-z0-9_-]{1,128}$", var.fine_tuning_job_id))
+    condition     = var.fine_tuning_job_id == null || can(regex("^[A-Za-z0-9_-]{1,128}$", var.fine_tuning_job_id))
     error_message = "fine_tuning_job_id is ${jsonencode(var.fine_tuning_job_id)}, which is not a job's ID: 1 to 128 letters, digits, hyphens or underscores"
   }
 }
 
+variable "most_recent" {
+  description = "Whether to read the newest job that passes the filters `model`, `status`, `suffix` and `metadata`, instead of one by its ID."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "model" {
+  description = "With `most_recent`: the base model, such as `gpt-4o-mini-2024-07-18`."
+  type        = string
+  default     = null
+}
+
+variable "status" {
+  description = "With `most_recent`: the status, such as `succeeded`."
+  type        = string
+  default     = null
+}
+
+variable "suffix" {
+  description = "With `most_recent`: the suffix that was given for the model's name."
+  type        = string
+  default     = null
+}
+
+variable "metadata" {
+  description = "With `most_recent`: pairs that all have to be in the job's metadata."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
+
+variable "wait" {
+  description = "How long to wait until the job is succeeded, failed or cancelled, such as `2h`, at most `7d`. Without it the job is read as it is."
+  type        = string
+  default     = null
+}
+
+variable "require_status" {
+  description = "The status that the job must have, or several separated by commas: any other stops plan, apply and destroy."
+  type        = string
+  default     = null
+}
+
 variable "timeout" {
-  description = "How long all network work for the job may take, retries included: such as `90s` or `1m30s`, at most `1h`. The helper's default is `60s`."
+  description = "How long all network work for the job may take, retries included, and with `wait` each look at it: such as `90s` or `1m30s`, at most `1h`. The helper's default is `60s`."
   type        = string
   default     = null
 }

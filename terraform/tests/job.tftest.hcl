@@ -200,3 +200,20 @@ run "an_empty_id_is_none" {
 
   expect_failures = [var.fine_tuning_job_id]
 }
+
+run "an_id_or_most_recent_is_required" {
+  command = plan
+
+  expect_failures = [data.external.job]
+}
+
+run "an_id_and_most_recent_exclude_each_other" {
+  command = plan
+
+  variables {
+    fine_tuning_job_id = "ftjob-abc123"
+    most_recent        = true
+  }
+
+  expect_failures = [data.external.job]
+}

@@ -4,15 +4,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{OnceLock, mpsc};
+use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::engines::{self, Engine};
 use crate::helper::{KEY, PROGRAM, assert_no_key, failure, helper, helper_for, inherited_settings, result};
-use crate::sample_api::{self, SampleApi};
+use crate::sample_api::{self, Fault, SampleApi, response};
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -146,7 +146,7 @@ fn the_data_source_of_the_readme_applies_as_it_is() {
         let outputs = workspace.apply();
         assert_eq!(outputs["fine_tuned_model"], "ft:davinci-002:my-org:custom_suffix:7q8mpxmy");
         assert_eq!(outputs["job"]["hyperparameters"]["n_epochs"].to_string(), "4");
-        assert_as_served(&outputs["job"], "ftjob-abc123");
+        assert_as_served(&outputs["job"], &sample_api::job("ftjob-abc123"));
     }
 }
 
@@ -178,9 +178,28 @@ fn the_module_of_the_readme_applies_from_a_git_tag() {
 }
 
 #[test]
+fn the_configurations_of_the_modules_readmes_apply() {
+    for folder in ["terraform", "terraform/modules/jobs"] {
+        let configuration = configurations(&format!("{folder}/README.md")).remove(0);
+        let source = configuration.split('"').find(|text| text.starts_with("git::")).expect("a Git source");
+        assert!(source.contains(&format!(".git//{folder}?ref=v")), "{source}");
+        for engine in engines() {
+            Workspace::new(engine, &configuration.replace(source, &format!("./{folder}"))).apply();
+        }
+    }
+}
+
+#[test]
 fn every_example_applies_as_it_is() {
     for engine in engines() {
-        for (example, output) in [("basic", "fine_tuned_model"), ("guard", "model"), ("existing-data-source", "job")] {
+        for (example, output) in [
+            ("basic", "fine_tuned_model"),
+            ("existing-data-source", "job"),
+            ("fleet", "models"),
+            ("guard", "model"),
+            ("latest-model", "fine_tuned_model"),
+            ("wait-then-use", "model"),
+        ] {
             let outputs = Workspace::of(engine, &format!("terraform/examples/{example}")).apply();
             assert!(outputs[output].to_string().contains("ft:davinci-002:my-org:custom_suffix:7q8mpxmy"), "{example}");
         }
@@ -291,6 +310,13 @@ fn every_job_has_the_same_type_and_what_the_api_served() {
           allow_http = null
           program    = null
         }
+        module "jobs" {
+          source              = "./terraform/modules/jobs"
+          fine_tuning_job_ids = concat(IDS, [terraform_data.id.output])
+        }
+        output "at_once" {
+          value = module.jobs.jobs
+        }
         output "jobs" {
           value = { for key, job in module.job : key => job.job }
         }
@@ -311,10 +337,11 @@ fn every_job_has_the_same_type_and_what_the_api_served() {
         assert_eq!(outputs["list"].as_array().unwrap().len(), ids.len() + 1);
         assert_eq!(outputs["mixed"].as_array().unwrap().len(), (ids.len() + 1).pow(2));
         for &id in &ids {
-            assert_as_served(&outputs["jobs"][id], id);
+            assert_as_served(&outputs["jobs"][id], &sample_api::job(id));
+            assert_as_served(&outputs["at_once"][id], &sample_api::job(id));
             assert_eq!(outputs["results"][id], result(helper_for(&workspace.api).arg(id)));
         }
-        assert_as_served(&outputs["jobs"]["known_at_apply"], "ftjob-dpo");
+        assert_as_served(&outputs["jobs"]["known_at_apply"], &sample_api::job("ftjob-dpo"));
         // The type states what the helper prints: this job has nothing that no document names.
         let printed = result(helper_for(&workspace.api).arg("ftjob-abc123"));
         let printed: Value = serde_json::from_str(printed["job"].as_str().unwrap()).unwrap();
@@ -322,13 +349,13 @@ fn every_job_has_the_same_type_and_what_the_api_served() {
         assert_eq!(outputs["jobs"]["ftjob-today"]["trained_tokens"].to_string(), "9007199254740993");
 
         // One line, as Terraform's console only prints the last of several.
-        let asked = "type([for job in module.job : job.job])";
+        let asked = "type(concat([for job in module.job : job.job], [for job in module.jobs.jobs : job]))";
         let (code, types) = workspace.run(workspace.command(&["console"]).write_stdin(asked));
         assert_eq!(code, Some(0), "{types}");
         let types =
             types.trim().strip_prefix("tuple([\n").and_then(|types| types.strip_suffix("\n])")).expect("a tuple");
         let types: Vec<_> = types.split_inclusive("\n    }),").map(|text| text.trim_start_matches('\n')).collect();
-        assert_eq!(types.len(), ids.len() + 1, "{types:?}");
+        assert_eq!(types.len(), 2 * ids.len() + 1, "{types:?}");
         assert!(types[0].starts_with("    object({"), "{types:?}");
         for other in &types {
             assert_eq!(*other, types[0], "{engine}");
@@ -369,7 +396,7 @@ fn a_provider_s_data_source_is_replaced_by_the_module() {
     for engine in engines() {
         let outputs = Workspace::new(engine, &configuration).apply();
         assert_eq!(outputs["id"], "ftjob-running");
-        assert_as_served(&outputs["job"], "ftjob-running");
+        assert_as_served(&outputs["job"], &sample_api::job("ftjob-running"));
         for path in ATTRIBUTES.iter().filter_map(|path| path.strip_prefix("job.")) {
             // `output -json` leaves out outputs that are null.
             let output = outputs.get(&format!("job_{}", path.replace('.', "_"))).unwrap_or(&Value::Null);
@@ -380,27 +407,248 @@ fn a_provider_s_data_source_is_replaced_by_the_module() {
 
 #[test]
 fn an_id_that_is_none_is_refused_in_the_helper_s_words() {
-    let said_by_helper = failure(2, helper_for(&SampleApi::start()).arg("a/b"));
-    let configuration = "module \"example\" {\n  source = \"./terraform\"\n  fine_tuning_job_id = \"a/b\"\n}\n";
+    let api = SampleApi::start();
+    let lines = [
+        failure(2, helper_for(&api).arg("a/b")),
+        failure(2, helper_for(&api).arg(r#"fine_tuning_job_ids=["ftjob-abc123","a/b"]"#)),
+    ];
+    let configuration = r#"
+        module "one" {
+          source             = "./terraform"
+          fine_tuning_job_id = "a/b" # line 4
+        }
+        module "many" {
+          source              = "./terraform/modules/jobs"
+          fine_tuning_job_ids = ["ftjob-abc123", "a/b"] # line 8
+        }
+        "#;
     for engine in engines() {
         let workspace = Workspace::new(engine, configuration);
         let said = workspace.fail(&["plan", "-input=false", "-no-color"]);
-        assert!(folded(&said).contains(&folded(&said_by_helper)), "{said_by_helper:?} not in {said}");
-        assert!(said.contains("on main.tf line 3"), "{said}");
+        for (line, place) in lines.iter().zip(["on main.tf line 4", "on main.tf line 8"]) {
+            assert!(folded(&said).contains(&folded(line)), "{line:?} not in {said}");
+            assert!(said.contains(place), "{said}");
+        }
         assert_eq!(workspace.api.connections(), 0);
     }
 }
 
 #[test]
-fn the_module_s_own_tests_pass() {
-    let runs = blocks("terraform/tests/job.tftest.hcl", "run").len();
+fn a_job_that_is_not_done_is_waited_for() {
     for engine in engines() {
-        let workspace = Workspace::of(engine, "terraform");
-        workspace.succeed(&["fmt", "-check", "-diff", "-recursive"]);
-        workspace.succeed(&["validate", "-no-color"]);
-        let said = workspace.succeed(&["test", "-no-color"]);
-        assert!(said.contains(&format!("{runs} passed, 0 failed")), "{said}");
+        let workspace = Workspace::of(engine, "terraform/examples/wait-then-use");
+        let mut running = sample_api::job("ftjob-running");
+        running["id"] = json!("ftjob-abc123");
+        let done = sample_api::job("ftjob-abc123");
+        let pause = Some(Duration::from_millis(10));
+        workspace.api.moves("ftjob-abc123", [running.clone(), running.clone(), running, done], pause);
+        assert_eq!(workspace.apply()["model"], "ft:davinci-002:my-org:custom_suffix:7q8mpxmy");
+        // Four looks until it was done, and one for the plan after that.
+        assert_eq!(workspace.api.requests().len(), 5);
+    }
+}
+
+#[test]
+fn a_status_that_is_not_met_stops_the_plan_and_a_destroy_that_reads() {
+    for engine in engines() {
+        let workspace = Workspace::of(engine, "terraform/examples/wait-then-use");
+        let line = failure(1, helper_for(&workspace.api).args(["ftjob-failed", "require_status=succeeded"]));
+        assert!(line.contains("The job failed due to an unsafe training file"), "{line}");
+        let said = workspace.fail(&["plan", "-input=false", "-no-color", "-var=fine_tuning_job_id=ftjob-failed"]);
+        assert!(folded(&said).contains(&folded(&line)), "{said}");
+
+        // The job of what was deployed is no more what it was.
+        workspace.apply();
+        let mut failed = sample_api::job("ftjob-failed");
+        failed["id"] = json!("ftjob-abc123");
+        workspace.api.moves("ftjob-abc123", [failed], None);
+        let destroy = ["destroy", "-auto-approve", "-input=false", "-no-color"];
+        let said = workspace.fail(&destroy);
+        assert!(folded(&said).contains(&folded(&line.replace("ftjob-failed", "ftjob-abc123"))), "{said}");
+        let asked = workspace.api.requests().len();
+        let said = workspace.succeed(&[&destroy[..], &["-refresh=false"]].concat());
+        assert!(said.contains("1 destroyed"), "{said}");
+        assert_eq!(workspace.api.requests().len(), asked);
+    }
+}
+
+#[test]
+fn the_newest_job_is_found_in_three_requests() {
+    for engine in engines() {
+        let workspace = Workspace::of(engine, "terraform/examples/latest-model");
+        workspace.succeed(&["plan", "-input=false"]);
+        assert!(workspace.api.requests().len() <= 3);
+        assert_eq!(workspace.apply()["id"], "ftjob-n20");
+
+        // Where none fits, the helper's line says what came nearest.
+        let filters = ["most_recent=true", "status=running", "suffix=support"];
+        let line = failure(1, helper_for(&workspace.api).args(filters));
+        assert!(line.contains("there is no fine-tuning job with status running and suffix support"), "{line}");
+        let configuration = r#"
+            module "none" {
+              source      = "./terraform"
+              most_recent = true
+              status      = "running"
+              suffix      = "support"
+            }
+            "#;
+        let said = Workspace::new(engine, configuration).fail(&["plan", "-input=false", "-no-color"]);
+        assert!(folded(&said).contains(&folded(&line)), "{line:?} not in {said}");
+    }
+}
+
+#[test]
+fn a_hundred_jobs_take_one_process() {
+    let ids: Vec<_> = (1..=100).rev().map(|number| format!("ftjob-n{number}")).collect();
+    let configuration = r#"
+        module "jobs" {
+          source              = "./terraform/modules/jobs"
+          fine_tuning_job_ids = concat(IDS, ["ftjob-n7"]) # once is enough
+        }
+        output "ids" {
+          value = module.jobs.ids
+        }
+        output "jobs" {
+          value = module.jobs.jobs
+        }
+        "#;
+    for engine in engines() {
+        let workspace = Workspace::new(engine, &configuration.replace("IDS", &format!("{ids:?}")));
+        workspace.succeed(&["plan", "-input=false"]);
+        assert_eq!(workspace.api.requests().len(), 100);
+        assert!(workspace.api.connections() <= 16, "{}", workspace.api.connections());
+        let outputs = workspace.apply();
+        assert_eq!(outputs["ids"], json!(ids));
+        assert_eq!(outputs["jobs"].as_object().unwrap().len(), 100);
+        for number in 1..=100 {
+            assert_as_served(&outputs["jobs"][format!("ftjob-n{number}")], &sample_api::numbered_job(number));
+        }
+    }
+}
+
+#[test]
+fn jobs_can_be_chosen_by_what_they_have() {
+    let configuration = r#"
+        module "jobs" {
+          source   = "./terraform/modules/jobs"
+          model    = "davinci-002"
+          status   = "succeeded"
+          suffix   = "support"
+          metadata = { env = "prod" }
+          limit    = 3
+        }
+        output "ids" {
+          value = module.jobs.ids
+        }
+        output "jobs" {
+          value = module.jobs.jobs
+        }
+        "#;
+    for engine in engines() {
+        let outputs = Workspace::new(engine, configuration).apply();
+        assert_eq!(outputs["ids"], json!(["ftjob-n20", "ftjob-n18", "ftjob-n16"]));
+        assert_eq!(outputs["jobs"].as_object().unwrap().len(), 3);
+        for number in [16, 18, 20] {
+            assert_as_served(&outputs["jobs"][format!("ftjob-n{number}")], &sample_api::numbered_job(number));
+        }
+    }
+}
+
+#[test]
+fn no_ids_take_no_request_no_key_and_no_program() {
+    let configuration = r#"
+        module "jobs" {
+          source              = "./terraform/modules/jobs"
+          fine_tuning_job_ids = []
+          program             = ["no-such-program"]
+        }
+        output "ids" {
+          value = module.jobs.ids
+        }
+        output "jobs" {
+          value = module.jobs.jobs
+        }
+        "#;
+    for engine in engines() {
+        let workspace = Workspace::new(engine, configuration);
+        let mut apply = workspace.command(&["apply", "-auto-approve", "-input=false", "-no-color"]);
+        let (code, said) = workspace.run(apply.env_remove("OPENAI_API_KEY"));
+        assert_eq!(code, Some(0), "{said}");
+        let outputs = workspace.apply();
+        assert_eq!((&outputs["ids"], &outputs["jobs"]), (&json!([]), &json!({})));
         assert_eq!(workspace.api.connections(), 0);
+    }
+}
+
+#[test]
+fn a_hiccup_does_not_show() {
+    // What Terraform says, without how long it took.
+    let plan = |workspace: &Workspace| {
+        let said = workspace.succeed(&["plan", "-input=false", "-no-color"]);
+        said.lines()
+            .filter(|line| !line.contains("Read complete after"))
+            .map(|line| format!("{line}\n"))
+            .collect::<String>()
+    };
+    for engine in engines() {
+        let workspace = Workspace::of(engine, "terraform/examples/basic");
+        let undisturbed = plan(&workspace);
+        let hiccup = |status, headers: &'static [(&str, &str)]| -> Fault {
+            Box::new(move |c| {
+                c.read_request()?;
+                c.write(&response(status, headers, "{}"))
+            })
+        };
+        workspace.api.play([hiccup("429 Too Many Requests", &[("retry-after", "1")]), hiccup("502 Bad Gateway", &[])]);
+        assert_eq!(plan(&workspace), undisturbed);
+        assert_eq!(workspace.api.connections(), 4);
+    }
+}
+
+#[test]
+fn an_api_that_never_answers_ends_a_plan_in_time() {
+    let configuration = r#"
+        module "example" {
+          source             = "./terraform"
+          fine_tuning_job_id = "ftjob-abc123"
+          timeout            = "3s"
+        }
+        "#;
+    for engine in engines() {
+        let workspace = Workspace::new(engine, configuration);
+        // The helper's own time as the API sees it, without the engine's: from its first request to its last hang-up.
+        let (clock, times) = mpsc::channel();
+        workspace.api.play((0..2).map(|_| -> Fault {
+            let clock = clock.clone();
+            Box::new(move |c| {
+                c.read_request()?;
+                let _ = clock.send(Instant::now());
+                let hung_up = c.read_request();
+                let _ = clock.send(Instant::now());
+                hung_up.map(drop)
+            })
+        }));
+        let said = workspace.fail(&["plan", "-input=false", "-no-color"]);
+        assert!(folded(&said).contains(&folded("no answer from 127.0.0.1:")), "{said}");
+        assert!(folded(&said).contains(&folded("(after 2 attempts)")), "{said}");
+        let times: Vec<_> = (0..4).map(|_| times.recv_timeout(Duration::from_secs(10)).unwrap()).collect();
+        let taken = times[3] - times[0];
+        assert!((2000..4000).contains(&taken.as_millis()), "{taken:?}");
+    }
+}
+
+#[test]
+fn the_module_s_own_tests_pass() {
+    for engine in engines() {
+        for (folder, file) in [("terraform", "job"), ("terraform/modules/jobs", "jobs")] {
+            let runs = blocks(&format!("{folder}/tests/{file}.tftest.hcl"), "run").len();
+            let workspace = Workspace::of(engine, folder);
+            workspace.succeed(&["fmt", "-check", "-diff", "-recursive"]);
+            workspace.succeed(&["validate", "-no-color"]);
+            let said = workspace.succeed(&["test", "-no-color"]);
+            assert!(said.contains(&format!("{runs} passed, 0 failed")), "{said}");
+            assert_eq!(workspace.api.connections(), 0);
+        }
     }
 }
 
@@ -421,24 +669,25 @@ fn the_module_s_own_tests_have_what_the_helper_prints() {
 }
 
 #[test]
-fn the_module_s_readme_has_every_variable_and_output() {
-    let readme = text("terraform/README.md");
-    for (file, kind) in [("terraform/variables.tf", "variable"), ("terraform/outputs.tf", "output")] {
-        let blocks = blocks(file, kind);
-        assert!(!blocks.is_empty());
-        for (name, block) in blocks {
-            let description = block.split("\n  description = \"").nth(1).and_then(|text| text.split("\"\n").next());
-            let description = description.unwrap_or_else(|| panic!("{kind} {name} has no description"));
-            let is_its_row = |line: &str| line.starts_with(&format!("| `{name}` |")) && line.contains(description);
-            assert!(readme.lines().any(is_its_row), "terraform/README.md does not describe {kind} {name} so");
-            assert!(kind == "output" || block.contains("\n  type        = "), "{kind} {name} has no type");
+fn each_module_s_readme_has_every_variable_and_output() {
+    for folder in ["terraform", "terraform/modules/jobs"] {
+        let readme = text(&format!("{folder}/README.md"));
+        for kind in ["variable", "output"] {
+            let blocks = blocks(&format!("{folder}/{kind}s.tf"), kind);
+            assert!(!blocks.is_empty());
+            for (name, block) in blocks {
+                let description = block.split("\n  description = \"").nth(1).and_then(|text| text.split("\"\n").next());
+                let description = description.unwrap_or_else(|| panic!("{kind} {name} has no description"));
+                let is_its_row = |line: &str| line.starts_with(&format!("| `{name}` |")) && line.contains(description);
+                assert!(readme.lines().any(is_its_row), "{folder}/README.md does not describe {kind} {name} so");
+                assert!(kind == "output" || block.contains("\n  type        = "), "{kind} {name} has no type");
+            }
         }
     }
 }
 
 /// Compares each attribute with the API's own answer, read here without the helper's table of fields.
-fn assert_as_served(job: &Value, id: &str) {
-    let api = sample_api::job(id);
+fn assert_as_served(job: &Value, api: &Value) {
     for path in paths(job) {
         let value = job.pointer(&path).unwrap();
         let source = match &*path {
@@ -465,7 +714,7 @@ fn assert_as_served(job: &Value, id: &str) {
             (Value::String(text), Some(Value::Object(_))) => serde_json::from_str(text).ok().as_ref() == served,
             (value, served) => Some(value) == served,
         };
-        assert!(same, "{id}: {path} is {value}, the API served {served:?}");
+        assert!(same, "{}: {path} is {value}, the API served {served:?}", api["id"]);
     }
 }
 

@@ -1,4 +1,4 @@
-output "job" {
-  description = "The same job, with a type that is the same for every job."
-  value       = var.job
+output "jobs" {
+  description = "The same jobs, with a type that is the same for every job."
+  value       = var.jobs
 }

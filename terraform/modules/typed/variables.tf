@@ -1,8 +1,8 @@
-variable "job" {
-  description = "A fine-tuning job, as `jsondecode` makes it from the helper's `job`."
+variable "jobs" {
+  description = "Fine-tuning jobs, each as `jsondecode` makes it from the helper's `job`."
   nullable    = false
 
-  type = object({
+  type = map(object({
     id                   = string
     object               = string
     model                = string
@@ -70,5 +70,5 @@ variable "job" {
         })
       })
     })
-  })
+  }))
 }

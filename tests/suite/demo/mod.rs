@@ -15,6 +15,7 @@ use crate::sample_api::SampleApi;
 fn demo() -> (Command, TempDir) {
     let temporary = tempfile::tempdir().unwrap();
     let program = Path::new(PROGRAM).with_file_name("examples").join(format!("demo{EXE_SUFFIX}"));
+    // `cargo test` builds it anew, `cargo test --test suite` takes what is there.
     assert!(program.exists(), "the demo is not built: run cargo build --examples");
     let mut command = Command::new(program);
     for name in inherited_settings().chain(["JOB".into()]) {

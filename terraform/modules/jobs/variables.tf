@@ -1,0 +1,98 @@
+variable "fine_tuning_job_ids" {
+  description = "The IDs of the fine-tuning jobs to read, at most 1,000; with `[]` nothing is read. Without it the newest jobs that pass the filters are read."
+  type        = list(string)
+  default     = null
+
+  # The helper checks this too, in the same words. Here the message points to the caller's own line.
+  validation {
+    condition     = alltrue([for id in coalesce(var.fine_tuning_job_ids, []) : can(regex("^[A-Za-z0-9_-]{1,128}$", id))])
+    error_message = "fine_tuning_job_ids has ${join(" and ", [for id in coalesce(var.fine_tuning_job_ids, []) : jsonencode(id) if !can(regex("^[A-Za-z0-9_-]{1,128}$", id))])}, which is not a job's ID: 1 to 128 letters, digits, hyphens or underscores"
+  }
+}
+
+variable "model" {
+  description = "Without `fine_tuning_job_ids`: the base model, such as `gpt-4o-mini-2024-07-18`."
+  type        = string
+  default     = null
+}
+
+variable "status" {
+  description = "Without `fine_tuning_job_ids`: the status, such as `succeeded`."
+  type        = string
+  default     = null
+}
+
+variable "suffix" {
+  description = "Without `fine_tuning_job_ids`: the suffix that was given for the model's name."
+  type        = string
+  default     = null
+}
+
+variable "metadata" {
+  description = "Without `fine_tuning_job_ids`: pairs that all have to be in the job's metadata."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
+
+variable "limit" {
+  description = "Without `fine_tuning_job_ids`: how many jobs to read at most. The helper's default is 20."
+  type        = number
+  default     = null
+}
+
+variable "wait" {
+  description = "With `fine_tuning_job_ids`: how long to wait until each job is succeeded, failed or cancelled, such as `2h`, at most `7d`. Without it the jobs are read as they are."
+  type        = string
+  default     = null
+}
+
+variable "require_status" {
+  description = "With `fine_tuning_job_ids`: the status that each job must have, or several separated by commas: any other stops plan, apply and destroy."
+  type        = string
+  default     = null
+}
+
+variable "timeout" {
+  description = "How long all network work for all jobs may take together, retries included, and with `wait` each look at them: such as `90s` or `1m30s`, at most `1h`. The helper's default is `60s`."
+  type        = string
+  default     = null
+}
+
+variable "base_url" {
+  description = "The API's address. The default is the environment's `OPENAI_BASE_URL`, else OpenAI's public API."
+  type        = string
+  default     = null
+}
+
+variable "organization" {
+  description = "The organization to ask as. The default is the environment's `OPENAI_ORG_ID`."
+  type        = string
+  default     = null
+}
+
+variable "project" {
+  description = "The project to ask as. The default is the environment's `OPENAI_PROJECT_ID`."
+  type        = string
+  default     = null
+}
+
+variable "api_key_env" {
+  description = "The name of the environment variable that holds the API key, where it is not `OPENAI_API_KEY`. The key itself must not be given: Terraform would keep it in its state."
+  type        = string
+  default     = null
+}
+
+variable "allow_http" {
+  description = "Whether `base_url` may be plain http to another machine. The API key then goes over the network as it is."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "program" {
+  description = "The helper, as a command and its first arguments: a name that is on the PATH of whatever runs Terraform, or a path."
+  type        = list(string)
+  default     = ["openai-fine-tuning-job"]
+  nullable    = false
+}
