@@ -7,6 +7,7 @@ mod faults;
 mod helper;
 mod many;
 mod messages;
+mod package;
 mod protocol;
 mod proxy;
 mod sample_api;
