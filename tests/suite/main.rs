@@ -14,3 +14,4 @@ mod sample_api;
 mod terraform;
 mod tls;
 mod wait;
+mod workflows;
