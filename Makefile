@@ -1,4 +1,4 @@
-# Needs Rust, Go, git and make. The tests and the demo set up all else themselves, under target/terraform/.
+# Needs Rust, Go, Python 3, git and make. The tests and the demo set up all else themselves, under target/.
 
 PROGRAM = $(or $(CARGO_TARGET_DIR),target)/release/openai-fine-tuning-job
 
@@ -15,4 +15,5 @@ demo: build
 test:
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 	cargo test

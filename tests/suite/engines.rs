@@ -79,7 +79,7 @@ pub fn set_up() -> Result<Vec<Engine>> {
 }
 
 /// `target`, where cargo put this program as `target/PROFILE/KIND/PROGRAM`.
-fn target_folder() -> Result<PathBuf> {
+pub fn target_folder() -> Result<PathBuf> {
     let program = env::current_exe()?;
     Ok(program.ancestors().nth(3).context("this program is not where cargo puts it")?.to_owned())
 }
@@ -180,7 +180,7 @@ fn build_mirror(mirror: &Path) -> Result<PathBuf> {
 }
 
 /// Builds a program from a Go module, unless that was done before.
-fn build(module: &str, package: &str, program: &Path) -> Result<PathBuf> {
+pub fn build(module: &str, package: &str, program: &Path) -> Result<PathBuf> {
     if program.exists() {
         return Ok(program.to_owned());
     }
@@ -197,13 +197,15 @@ fn build(module: &str, package: &str, program: &Path) -> Result<PathBuf> {
     Ok(program.to_owned())
 }
 
-fn output(command: &mut Command) -> Result<Output> {
+pub fn output(command: &mut Command) -> Result<Output> {
     let output = command.output().with_context(|| {
         let program = command.get_program().display();
-        format!("{program} does not start: it has to be on the PATH (Go: https://go.dev/dl)")
+        format!(
+            "{program} does not start: it has to be on the PATH (Go: https://go.dev/dl, Python: https://python.org)"
+        )
     })?;
-    let status = output.status;
-    ensure!(status.success(), "{command:?} failed, {status}: {}", String::from_utf8_lossy(&output.stderr));
+    let (status, said) = (output.status, [&*output.stdout, &*output.stderr].concat());
+    ensure!(status.success(), "{command:?} failed, {status}: {}", String::from_utf8_lossy(&said));
     Ok(output)
 }
 

@@ -1,15 +1,12 @@
 //! What comes in and what goes out: stdin, arguments, environment, exit codes, stdout and stderr.
 
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 #[cfg(target_os = "linux")]
 use crate::helper::in_terminal;
-use crate::helper::{KEY, PROGRAM, failure, helper, helper_for, result, run};
+use crate::helper::{KEY, failure, helper, helper_for, result, run};
 use crate::sample_api::{self, SampleApi};
 
 /// The flat keys that users may count on, for every job. Spelt out here, so that no change of them goes unseen.
@@ -233,11 +230,18 @@ fn a_backtrace_is_never_asked_for() {
 #[test]
 #[cfg(unix)]
 fn a_result_that_cannot_be_written_is_an_error() {
+    use std::fs::File;
+    use std::io::{self, Read};
+    use std::process::{Command, Stdio};
+
+    use crate::helper::PROGRAM;
+
     let api = SampleApi::start();
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
-    let outputs = [Stdio::from(writer), OpenOptions::new().write(true).open("/dev/full").unwrap().into()];
-    for stdout in outputs {
+    // Only Linux has a file that is always full.
+    let full = cfg!(target_os = "linux").then(|| File::options().write(true).open("/dev/full").unwrap().into());
+    for stdout in [Stdio::from(writer)].into_iter().chain(full) {
         let mut child = Command::new(PROGRAM)
             .args(["ftjob-abc123", &format!("base_url={}", api.url())])
             .env_clear()
