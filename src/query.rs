@@ -191,7 +191,7 @@ impl Query {
         ensure!(all.len() <= MOST_IDS, "fine_tuning_job_ids has {} IDs; it can have at most {MOST_IDS}", all.len());
         let mut ids = Vec::new();
         for id in all {
-            ensure!(is_id(&id), "fine_tuning_job_ids has one that is {}, {NO_ID}", shown(&id));
+            ensure!(is_id(&id), "fine_tuning_job_ids has {}, {NO_ID}", shown(&id));
             if !ids.contains(&id) {
                 ids.push(id);
             }
@@ -278,7 +278,7 @@ fn not_right(query: &str, error: &serde_json::Error) -> Error {
 fn shown(value: &str) -> String {
     match value.chars().count() {
         ..=100 => format!("{value:?}"),
-        length => format!("{length} characters long"),
+        length => format!("a value of {length} characters"),
     }
 }
 

@@ -115,7 +115,8 @@ fn program(name: &str, folder: &Path) -> Result<PathBuf> {
         "{name} is not on the PATH, and it cannot be built from its Go module: \
          install it, see https://developer.hashicorp.com/terraform/install"
     );
-    build(TOFU_MODULE, "./cmd/tofu", &folder.join(format!("tofu{}", env::consts::EXE_SUFFIX)))
+    let version = TOFU_MODULE.rsplit('@').next().unwrap_or_default();
+    build(TOFU_MODULE, "./cmd/tofu", &folder.join(format!("tofu_{version}{}", env::consts::EXE_SUFFIX)))
 }
 
 /// The versions of the provider, each with the folder that mirrors its registry.

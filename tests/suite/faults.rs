@@ -225,7 +225,7 @@ fn a_key_that_comes_back_gets_no_further() {
     let key = "k".repeat(200);
     failure(1, helper_for(&api).arg(KEY));
     let line = failure(2, helper_for(&api).env("OPENAI_API_KEY", &key).arg(&key));
-    assert!(line.contains("is 200 characters long, which is not a job's ID"), "{line}");
+    assert!(line.contains("is a value of 200 characters, which is not a job's ID"), "{line}");
     for argument in ["timeout", "allow_http", "most_recent", "base_url", "require_status", "api_key_env"] {
         let line = failure(2, helper_for(&api).args(["ftjob-abc123", &format!("{argument}={KEY}")]));
         assert!(!line.is_empty());

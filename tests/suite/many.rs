@@ -105,7 +105,8 @@ fn hiccups_among_many_are_not_worth_a_word() {
             connection.write(&response("502 Bad Gateway", &[("retry-after-ms", "5")], ""))
         })
     };
-    api.play((0..10).map(hiccup));
+    // As many as one job can have without failing, should it meet them all.
+    api.play((0..2).map(hiccup));
     assert_eq!(result(helper_for(&api).arg(numbered(1..=60))).as_object().unwrap().len(), 60);
 }
 
@@ -331,7 +332,7 @@ fn combinations_that_make_no_sense_are_explained() {
         (&["list=true", r#"metadata=["a"]"#], "metadata is not a JSON object of strings, such as "),
         (&["fine_tuning_job_ids=ftjob-a"], "fine_tuning_job_ids is not a JSON array of strings, such as "),
         (&["fine_tuning_job_ids=[null]"], "fine_tuning_job_ids is not a JSON array of strings, such as "),
-        (&[r#"fine_tuning_job_ids=["a/b"]"#], r#"fine_tuning_job_ids has one that is "a/b", which is not a job's ID"#),
+        (&[r#"fine_tuning_job_ids=["a/b"]"#], r#"fine_tuning_job_ids has "a/b", which is not a job's ID"#),
         (&[&too_many], "fine_tuning_job_ids has 1001 IDs; it can have at most 1000"),
     ] {
         let line = failure(2, helper_for(&api).args(arguments));

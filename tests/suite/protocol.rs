@@ -148,7 +148,7 @@ fn mistakes_on_stdin_are_explained_before_any_request() {
         (&id("a#x"), not_an_id),
         (&id("a\nb"), not_an_id),
         (&id("ä"), not_an_id),
-        (&id(&"x".repeat(129)), "fine_tuning_job_id is 129 characters long, which is not a job's ID"),
+        (&id(&"x".repeat(129)), "fine_tuning_job_id is a value of 129 characters, which is not a job's ID"),
         (&long, "over 1 MiB"),
     ] {
         let line = failure(2, helper_for(&api).write_stdin(stdin));

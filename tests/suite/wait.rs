@@ -240,7 +240,10 @@ fn without_a_terminal_it_is_silent() {
 #[test]
 #[cfg(target_os = "linux")]
 fn people_see_what_happens() {
-    let api = moving(&["running", "running", "running", "succeeded"]);
+    let api = SampleApi::start();
+    // Long enough for the events to come in between.
+    let pause = Some(Duration::from_secs(1));
+    api.moves("ftjob-moving", ["running", "running", "running", "succeeded"].map(look), pause);
     let many = (1..=150).map(|number| format!("Step {number}/150")).collect();
     let evil = "evil\u{1b}[2J\r\n\u{202e}text".into();
     api.reports("ftjob-moving", [vec!["Created".into(), evil], vec![], many, vec!["Done".into()]]);
