@@ -10,6 +10,8 @@ mod messages;
 mod package;
 mod protocol;
 mod proxy;
+mod relay;
+mod round_trips;
 mod sample_api;
 mod terraform;
 mod tls;
