@@ -2,7 +2,7 @@
 
 PROGRAM = $(or $(CARGO_TARGET_DIR),target)/release/openai-fine-tuning-job
 
-.PHONY: build demo test
+.PHONY: bench build demo test
 
 build:
 	cargo build --release
@@ -17,3 +17,7 @@ test:
 	cargo clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 	cargo test
+
+# Takes minutes, on a machine that does nothing else; then README.md and benches/performance.svg say what it measured.
+bench:
+	cargo bench --bench compare
