@@ -29,7 +29,7 @@ pub fn root_certs() -> Result<RootCerts> {
         let read = in_folder(&folder).and_then(at_least_one);
         texts.push(read.with_context(|| format!("SSL_CERT_DIR={}", folder.display()))?);
     }
-    Ok(decode(&texts.concat()).into())
+    Ok(decode(&texts).into())
 }
 
 #[cfg(any(windows, target_os = "macos"))]
@@ -44,7 +44,7 @@ fn system_root_certs() -> RootCerts {
     let bundle = system.cert_file.iter().map(|file| in_file(file));
     let folders = system.cert_dir.iter().map(|folder| in_folder(folder));
     let found = bundle.chain(folders).find_map(|found| found.and_then(at_least_one).ok());
-    found.map_or(RootCerts::WebPki, |text| decode(&text).into())
+    found.map_or(RootCerts::WebPki, |text| decode(&[text]).into())
 }
 
 fn in_file(path: &Path) -> Result<Vec<u8>> {
@@ -73,10 +73,10 @@ fn at_least_one(text: Vec<u8>) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// All certificates in a PEM text, each once. (The reader in rustls-pki-types takes more instructions for a system's
+/// All certificates in some PEM texts, each once. (The reader in rustls-pki-types takes more instructions for a system's
 /// bundle than all else in a run together.)
-fn decode(pem: &[u8]) -> Vec<Certificate<'static>> {
-    let mut blocks: Vec<&[u8]> = blocks(pem).collect();
+fn decode(texts: &[Vec<u8>]) -> Vec<Certificate<'static>> {
+    let mut blocks: Vec<&[u8]> = texts.iter().flat_map(|text| blocks(text)).collect();
     blocks.sort_unstable();
     blocks.dedup();
     blocks.into_iter().filter_map(decode_block).collect()
