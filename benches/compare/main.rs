@@ -278,7 +278,10 @@ fn plan_table(walls: &[[f64; 2]]) -> String {
     let names = ["openai-fine-tuning-job", "`cat` of the same answer", "curl and jq"];
     let row = |(name, [one, hundred]): (&str, &[f64; 2])| vec![name.into(), number(*one, "ms"), number(*hundred, "ms")];
     let mut rows: Vec<Vec<String>> = names.into_iter().zip(walls).map(row).collect();
-    let share = |jobs: usize| format!("{:.0} %", (1.0 - walls[1][jobs] / walls[0][jobs]) * 100.0);
+    let share = |jobs: usize| match 1.0 - walls[1][jobs] / walls[0][jobs] {
+        share if share < 0.01 => "lost in the noise".into(),
+        share => format!("{:.0} %", share * 100.0),
+    };
     rows.insert(1, vec!["its share".into(), share(0), share(1)]);
     table(&["`terraform plan`", "1 job", "100 jobs"], &rows)
 }
