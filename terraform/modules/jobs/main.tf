@@ -27,14 +27,10 @@ data "external" "jobs" { # program not found? See the README of openai-fine-tuni
 
 locals {
   by_id  = var.fine_tuning_job_ids != null
-  result = one(data.external.jobs[*].result)
+  result = try(data.external.jobs[0].result, {})
 
-  # In their order. Decoded from one text, as two lists of different jobs could not stand on both sides of a colon.
-  jobs = jsondecode(
-    local.by_id
-    ? "[${join(",", [for id in distinct(var.fine_tuning_job_ids) : local.result[id]])}]"
-    : local.result.jobs
-  )
+  # Decoded from one text, as two lists of different jobs could not stand on both sides of a colon.
+  jobs = jsondecode(local.by_id ? "[${join(",", values(local.result))}]" : local.result.jobs)
 }
 
 module "typed" {

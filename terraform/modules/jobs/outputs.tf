@@ -4,6 +4,6 @@ output "jobs" {
 }
 
 output "ids" {
-  description = "The IDs of the jobs, each once: in the order of `fine_tuning_job_ids`, else newest first."
-  value       = tolist(local.jobs[*].id)
+  description = "The IDs of the jobs in their order: `fine_tuning_job_ids` as given, else newest first."
+  value       = local.by_id ? var.fine_tuning_job_ids : tolist(jsondecode(local.result.ids))
 }

@@ -13,23 +13,3 @@ run "no_ids_are_no_jobs" {
     error_message = "without IDs there should be no jobs"
   }
 }
-
-run "an_id_that_is_none_stops_before_anything_is_read" {
-  command = plan
-
-  variables {
-    fine_tuning_job_ids = ["ftjob-abc123", "../files"]
-  }
-
-  expect_failures = [var.fine_tuning_job_ids]
-}
-
-run "a_null_is_no_id" {
-  command = plan
-
-  variables {
-    fine_tuning_job_ids = ["ftjob-abc123", null]
-  }
-
-  expect_failures = [var.fine_tuning_job_ids]
-}
