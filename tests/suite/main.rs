@@ -10,6 +10,7 @@ mod messages;
 mod package;
 mod protocol;
 mod proxy;
+mod readme;
 mod relay;
 mod round_trips;
 mod sample_api;

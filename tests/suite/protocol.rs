@@ -10,7 +10,7 @@ use crate::helper::{KEY, failure, helper, helper_for, result, run};
 use crate::sample_api::{self, SampleApi};
 
 /// The flat keys that users may count on, for every job. Spelt out here, so that no change of them goes unseen.
-const DOCUMENTED_KEYS: &str = "
+pub const DOCUMENTED_KEYS: &str = "
     id object model created_at finished_at estimated_finish fine_tuned_model organization_id status
     training_file validation_file trained_tokens seed user_provided_suffix result_files integrations metadata
     hyperparameters_n_epochs hyperparameters_batch_size hyperparameters_learning_rate_multiplier method_type
