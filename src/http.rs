@@ -1,6 +1,6 @@
 //! One request at a time, and what comes of it: JSON, or one clear sentence that says what went wrong.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
@@ -233,57 +233,52 @@ impl<'a> Client<'a> {
         };
         let within =
             |limit: Duration| format!("within {}", format_duration(Duration::from_millis(limit.as_millis() as u64)));
-        use ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable};
+        let no_way = |why: String| Failed::soon(format!("{why}; check {checked}")).concerning_all();
 
-        match error {
+        let error = match error {
+            Error::Io(error) => error,
             Error::Timeout(Timeout::Resolve) => {
-                Failed::soon(format!("the name of {peer} was not resolved {}; check {checked}", within(limits.connect)))
-                    .concerning_all()
+                return no_way(format!("the name of {peer} was not resolved {}", within(limits.connect)));
             }
             Error::Timeout(Timeout::Connect) => {
-                Failed::soon(format!("no connection to {peer} {}; check {checked}", within(limits.connect)))
-                    .concerning_all()
+                return no_way(format!("no connection to {peer} {}", within(limits.connect)));
             }
             Error::Timeout(_) => {
-                Failed::soon(format!("{what} {host} {}; allow more with timeout", within(limits.budget)))
+                return Failed::soon(format!("{what} {host} {}; allow more with timeout", within(limits.budget)));
             }
-            Error::HostNotFound => {
-                Failed::soon(format!("the name of {peer} was not found; check {checked}")).concerning_all()
-            }
-            Error::ConnectProxyFailed(reason) => Failed::never(format!(
-                "{peer} refused to connect to {host}: {}; check the proxy, or list the host in NO_PROXY",
+            Error::HostNotFound => return no_way(format!("the name of {peer} was not found")),
+            Error::ConnectProxyFailed(reason) => {
                 // ureq says the status twice: "responded 407/407".
-                reason.split('/').next().unwrap_or_default()
-            ))
-            .concerning_all(),
-            Error::LargeResponseHeader(..) => {
-                Failed::never(format!("the headers of the answer of {host} are over {} KiB", MAX_HEADERS >> 10))
+                let reason = reason.split('/').next().unwrap_or_default();
+                let advice = "check the proxy, or list the host in NO_PROXY";
+                return Failed::never(format!("{peer} refused to connect to {host}: {reason}; {advice}"))
+                    .concerning_all();
             }
-            Error::BodyExceedsLimit(_) => Failed::never(format!("the answer of {host} is over {} MiB", MAX_BODY >> 20)),
-            Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-                Some(error) => {
-                    Failed::never(format!("no TLS with {host}: {}", self.tls_reason(error))).concerning_all()
-                }
-                None if error.kind() == ErrorKind::ConnectionRefused => {
-                    Failed::soon(format!("{peer} refused the connection; check {checked}")).concerning_all()
-                }
-                None if [HostUnreachable, NetworkUnreachable, NetworkDown].contains(&error.kind()) => {
-                    Failed::soon(format!("{peer} cannot be reached ({error}); check {checked}")).concerning_all()
-                }
-                // std has no kind of its own for this one; on Windows it is WSAHOST_NOT_FOUND.
-                None if error.to_string().starts_with("failed to lookup address")
-                    || error.raw_os_error() == Some(11001) =>
-                {
-                    Failed::soon(format!("the name of {peer} was not found ({error}); check {checked}"))
-                        .concerning_all()
-                }
-                None => Failed::soon(format!("{what} {host}: {error}")),
-            },
-            Error::Protocol(error) => Failed::never(format!(
-                "{host} answered with something that is not HTTP: {error}; check {}",
-                self.base_url_name()
-            )),
-            other => Failed::soon(format!("{what} {host}: {other}")),
+            Error::LargeResponseHeader(..) => {
+                return Failed::never(format!(
+                    "the headers of the answer of {host} are over {} KiB",
+                    MAX_HEADERS >> 10
+                ));
+            }
+            Error::BodyExceedsLimit(_) => {
+                return Failed::never(format!("the answer of {host} is over {} MiB", MAX_BODY >> 20));
+            }
+            Error::Protocol(error) => {
+                let base_url = self.base_url_name();
+                return Failed::never(format!("{host} does not answer in HTTP: {error}; check {base_url}"));
+            }
+            other => return Failed::soon(format!("{what} {host}: {other}")),
+        };
+        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            return Failed::never(format!("no TLS with {host}: {}", self.tls_reason(error))).concerning_all();
+        }
+        match error.kind() {
+            ErrorKind::ConnectionRefused => no_way(format!("{peer} refused the connection")),
+            ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
+                no_way(format!("{peer} cannot be reached ({error})"))
+            }
+            _ if is_unknown_name(error) => no_way(format!("the name of {peer} was not found ({error})")),
+            _ => Failed::soon(format!("{what} {host}: {error}")),
         }
     }
 
@@ -341,6 +336,12 @@ impl<'a> Client<'a> {
     pub fn quote(&self, text: &str) -> String {
         message::quote(text, &self.settings.key)
     }
+}
+
+/// std has no kind for a name that the name service does not know, only its own words, and on Windows a number
+/// (WSAHOST_NOT_FOUND).
+fn is_unknown_name(error: &io::Error) -> bool {
+    error.to_string().starts_with("failed to lookup address") || error.raw_os_error() == Some(11001)
 }
 
 /// How long the phases of one attempt may take.

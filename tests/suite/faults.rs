@@ -62,7 +62,7 @@ fn each_fault_ends_in_one_line_within_its_time() {
             c.write(b"connection: close\r\n\r\n{\"object\":\"fine_tuning.jo")
         }),
         ("an empty body", 3, "was cut short", |c| answer(c, &response("200 OK", &[], ""))),
-        ("a broken chunk", 1, "that is not HTTP: ", |c| {
+        ("a broken chunk", 1, "does not answer in HTTP: ", |c| {
             answer(c, START)?;
             c.write(b"transfer-encoding: chunked\r\n\r\nxyz\r\n{}\r\n")
         }),
@@ -70,7 +70,7 @@ fn each_fault_ends_in_one_line_within_its_time() {
             answer(c, START)?;
             c.write(b"transfer-encoding: chunked\r\n\r\n100\r\n{\"object\":")
         }),
-        ("something else than HTTP", 1, "that is not HTTP: ", |c| answer(c, b"220 ready\r\n\r\n")),
+        ("something else than HTTP", 1, "does not answer in HTTP: ", |c| answer(c, b"220 ready\r\n\r\n")),
         ("no answer", 2, "no answer from 127.0.0.1:", |c| {
             c.read_request()?;
             thread::sleep(Duration::from_secs(10));
@@ -91,7 +91,7 @@ fn each_fault_ends_in_one_line_within_its_time() {
             let chunk = format!("100000\r\n{}\r\n", " ".repeat(1 << 20));
             (0..11).try_for_each(|_| c.write(chunk.as_bytes()))
         }),
-        ("endless headers", 1, "that is not HTTP: ", |c| {
+        ("endless headers", 1, "does not answer in HTTP: ", |c| {
             answer(c, START)?;
             (0..100_000).try_for_each(|n| c.write(format!("x-header-{n}: x\r\n").as_bytes()))
         }),
