@@ -18,6 +18,6 @@ test:
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 	cargo test
 
-# Takes minutes, on a machine that does nothing else; then README.md and benches/performance.svg say what it measured.
+# Takes minutes, on a machine that does nothing else; then README.md and the charts in benches/ say what it measured.
 bench:
 	cargo bench --bench compare

@@ -7,6 +7,7 @@
 mod certificates;
 #[path = "../../tests/suite/engines.rs"]
 mod engines;
+mod many;
 mod measure;
 mod plan;
 #[path = "../../tests/suite/relay.rs"]
@@ -27,13 +28,14 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::certificates::Authority;
+use crate::many::{Seen, Taken};
 use crate::measure::{Cost, instructions, measure, median};
 use crate::relay::Relay;
 use crate::report::{number, table};
 use crate::sample_api::SampleApi;
 
 /// An odd number, so that the median is one of the runs.
-pub const ROUNDS: usize = 21;
+const ROUNDS: usize = 21;
 const ROUND_TRIP: Duration = Duration::from_millis(50);
 const JOB: &str = "ftjob-abc123";
 const QUERY: &str = r#"{"fine_tuning_job_id":"ftjob-abc123"}"#;
@@ -44,6 +46,16 @@ const SDK: &str = "openai==3.54.0";
 const BUNDLES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 const FOLDER: &str = "/etc/ssl/certs";
+
+/// Fewer rounds of what takes long.
+pub fn rounds(jobs: usize) -> usize {
+    match jobs {
+        0..=1 => ROUNDS,
+        2..=10 => 7,
+        11..=100 => 5,
+        _ => 3,
+    }
+}
 
 struct Contender {
     name: &'static str,
@@ -63,8 +75,9 @@ struct Medians {
     far: f64,
 }
 
-/// What every program gets.
+/// What every program asks.
 struct Api {
+    server: SampleApi,
     near: String,
     far: String,
     bundle: PathBuf,
@@ -88,7 +101,8 @@ fn compare() -> Result<()> {
     let (bundle, authorities) = bundle(&authority, &folder)?;
     let server = SampleApi::start_tls(authority.server("127.0.0.1"));
     let relay = Relay::start(server.address, ROUND_TRIP);
-    let api = Api { near: server.url(), far: format!("https://{}/v1", relay.address), bundle };
+    let api = Api { near: server.url(), far: format!("https://{}/v1", relay.address), server, bundle };
+    let engine = engines::set_up().and_then(|mut engines| engines.pop().context("there is no engine"));
 
     say("reading a job, each program in turn");
     let mut contenders = contenders(&helper, &python);
@@ -108,31 +122,50 @@ fn compare() -> Result<()> {
     let print = vec!["cat".into(), answer.display().to_string()];
     let mut programs = vec![&contenders[0].command, &print];
     programs.extend(contenders[2].medians.map(|_| &contenders[2].command));
-    let plans = plan::plans(&programs, &environment(&api.near, &api.bundle), &folder);
 
     let mut text = read_table(&contenders);
     text += "\n";
-    text += &plans.as_ref().map_or_else(|error| format!("No plans: {error:#}.\n"), |plans| plan_table(&plans.walls));
+    text += &match &engine {
+        Ok(engine) => plan_table(&plan::plans(engine, &programs, &environment(&api.near, &api.bundle), &folder)?),
+        Err(error) => format!("No plans: {error:#}.\n"),
+    };
+
+    say("reading many jobs, each way in turn");
+    let many = many::many(&helper, engine.as_ref().ok(), &api, &folder)?;
+    let newest = many::newest(&helper, &api)?;
+    text += &format!("\n{}\n{}", many::times(&many), many::counts(&many));
+
     let [one, bundle, both] = counts.map(|count| count.map_or("not counted".into(), |count| format!("{count:.2}")));
     text += &format!(
         "\nInstructions of one read, in millions: {one} with one authority, {bundle} with the bundle, {both} with the \
          bundle and the system's folder. Size of the program: {size:.2} MB.\n\n"
     );
-    let engine = plans.as_ref().map_or("no Terraform", |plans| &plans.engine);
+    let engine = engine.map_or("no Terraform".into(), |engine| engine.to_string());
     text += &format!("{}, {engine}; a bundle of {authorities} authorities.\n", conditions(&tools));
     writeln!(io::stdout(), "{text}")?;
-    let bars: Vec<_> = contenders.iter().filter_map(|it| Some((it.name, it.medians?.wall))).collect();
-    report::write(&text, &report::chart("One read over TLS on loopback, wall time", &bars))?;
+    let read =
+        contenders.iter().filter_map(|it| Some((it.name.into(), it.medians?.wall, it.name == contenders[0].name)));
+    let read = report::chart("One read over TLS on loopback, wall time", &read.collect::<Vec<_>>());
+    let charts = [("performance", read), ("many", many::chart(&many))];
+    report::write(&text, &charts)?;
 
-    writeln!(io::stdout(), "{}", verdicts(&contenders, counts, size)?)?;
+    writeln!(io::stdout(), "{}", verdicts(&contenders, counts, size, &many, newest)?)?;
     Ok(())
 }
 
 /// What the project promises itself.
-fn verdicts(contenders: &[Contender], [_, bundle, both]: [Option<f64>; 3], size: f64) -> Result<String> {
+fn verdicts(
+    contenders: &[Contender],
+    [_, bundle, both]: [Option<f64>; 3],
+    size: f64,
+    many: &[Vec<Taken>],
+    newest: Seen,
+) -> Result<String> {
     let ours = contenders[0].medians.context("the helper was not measured")?;
     let ratio = |number: usize, of: fn(Medians) -> f64| contenders[number].medians.map(|theirs| of(ours) / of(theirs));
     let three_round_trips = 3.0 * ROUND_TRIP.as_millis() as f64;
+    let hundred = |way: usize| many[2].get(way);
+    let of_blocks = |way: usize| Some(hundred(way)?.far / hundred(many::BLOCKS)?.far);
     let goals = [
         ("wall time / curl", ratio(1, |it| it.wall), 0.10),
         ("wall time / curl and jq", ratio(2, |it| it.wall), 0.07),
@@ -143,6 +176,10 @@ fn verdicts(contenders: &[Contender], [_, bundle, both]: [Option<f64>; 3], size:
         ("million instructions, bundle and folder", both, 10.0),
         ("ms with 50 ms of round trip", Some(ours.far), three_round_trips + 8.0),
         ("MB of program", Some(size), 2.5),
+        ("plan of 100 jobs 50 ms away, one block / 100 blocks", of_blocks(many::ONE_BLOCK), 0.35),
+        ("plan of 100 jobs 50 ms away, module / 100 blocks", of_blocks(many::MODULE), 0.35),
+        ("handshakes of that module's plan", hundred(many::MODULE).map(|it| it.seen.handshakes as f64), 16.0),
+        ("requests for the newest of 250 jobs", Some(newest.requests as f64), 3.0),
     ];
     let line = |(what, measured, most): (&str, Option<f64>, f64)| match measured {
         Some(measured) if measured <= most => format!("PASS {what}: {measured:.4}, at most {most}"),
@@ -297,7 +334,12 @@ fn conditions(tools: &[(&str, Option<String>)]) -> String {
     let cores = thread::available_parallelism().map_or(0, Into::into);
     let tool = |(name, version): &(&str, Option<String>)| version.clone().unwrap_or(format!("{name} is missing"));
     let tools: Vec<_> = tools.iter().map(tool).collect();
-    format!("Medians of {ROUNDS} runs on {processor}, {cores} cores, {system}; {}", tools.join(", "))
+    let [ten, hundred, thousand] = [10, 100, 1000].map(rounds);
+    format!(
+        "Medians of {ROUNDS} runs, of {ten} with 10 jobs, {hundred} with 100 and {thousand} with 1,000, on {processor}, \
+         {cores} cores, {system}; {}",
+        tools.join(", ")
+    )
 }
 
 fn say(line: &str) {

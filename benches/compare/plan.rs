@@ -4,63 +4,58 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
-use crate::engines::{self, Engine};
+use crate::engines::Engine;
 use crate::measure::{measure, median};
-use crate::{ROUNDS, sample_api};
+use crate::{rounds, sample_api};
 
 /// How many jobs a configuration reads.
 pub const JOBS: [usize; 2] = [1, 100];
 
-pub struct Plans {
-    pub engine: String,
-    /// For each program, the wall time with each number of jobs, in milliseconds.
-    pub walls: Vec<[f64; JOBS.len()]>,
-}
-
-/// Plans with each program in turn. They get `environment`.
-pub fn plans(programs: &[&Vec<String>], environment: &[(&str, String)], folder: &Path) -> Result<Plans> {
-    let engine = engines::set_up()?.pop().context("there is no engine")?;
-    let mut walls = Vec::new();
-    for jobs in JOBS {
-        let plans: Vec<Command> = programs
-            .iter()
-            .enumerate()
-            .map(|(number, program)| {
-                plan(&engine, program, jobs, environment, &folder.join(format!("{jobs}-{number}")))
-            })
-            .collect::<Result<_>>()?;
+/// For each program, the wall time with each number of jobs, in milliseconds. The programs take turns, and get
+/// `environment`.
+pub fn plans(
+    engine: &Engine,
+    programs: &[&Vec<String>],
+    environment: &[(&str, String)],
+    folder: &Path,
+) -> Result<Vec<[f64; JOBS.len()]>> {
+    let ids: Vec<String> = sample_api::jobs().iter().map(|job| job["id"].to_string()).collect();
+    let ids = ids.join(", ");
+    let mut walls = vec![[0.0; JOBS.len()]; programs.len()];
+    for (column, jobs) in JOBS.into_iter().enumerate() {
+        let mut plans = Vec::new();
+        for (number, program) in programs.iter().enumerate() {
+            let configuration = format!(
+                "data \"external\" \"job\" {{\n  count   = {jobs}\n  program = {program:?}\n  \
+                 query   = {{ fine_tuning_job_id = element([{ids}], count.index) }}\n}}\n"
+            );
+            let mut plan = plan(engine, &configuration, &folder.join(format!("{jobs}-{number}")))?;
+            plan.envs(environment.iter().map(|(name, value)| (name, value)));
+            plans.push(plan);
+        }
         let mut samples = vec![Vec::new(); plans.len()];
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds(jobs) {
             for (plan, samples) in plans.iter().zip(&mut samples) {
                 samples.push(measure(plan, "")?.0.wall);
             }
         }
-        walls.push(samples.into_iter().map(median).collect::<Vec<_>>());
+        for (walls, samples) in walls.iter_mut().zip(samples) {
+            walls[column] = median(samples);
+        }
     }
-    let walls = (0..programs.len()).map(|program| [walls[0][program], walls[1][program]]).collect();
-    Ok(Plans { engine: engine.to_string(), walls })
+    Ok(walls)
 }
 
-fn plan(
-    engine: &Engine,
-    program: &[String],
-    jobs: usize,
-    environment: &[(&str, String)],
-    folder: &Path,
-) -> Result<Command> {
-    let ids: Vec<String> = sample_api::jobs().iter().map(|job| job["id"].to_string()).collect();
+/// A plan of this configuration, which is set up here.
+pub fn plan(engine: &Engine, configuration: &str, folder: &Path) -> Result<Command> {
     fs::create_dir_all(folder)?;
-    let configuration = format!(
-        "data \"external\" \"job\" {{\n  count   = {jobs}\n  program = {program:?}\n  \
-         query   = {{ fine_tuning_job_id = element([{}], count.index) }}\n}}\n",
-        ids.join(", ")
-    );
     fs::write(folder.join("main.tf"), configuration)?;
-    let output = engine.command(folder).args(["init", "-input=false", "-no-color"]).output()?;
+    // Upgrading takes the modules anew.
+    let output = engine.command(folder).args(["init", "-upgrade", "-input=false", "-no-color"]).output()?;
     ensure!(output.status.success(), "init failed: {}", String::from_utf8_lossy(&output.stderr));
     let mut plan = engine.command(folder);
-    plan.args(["plan", "-input=false", "-no-color"]).envs(environment.iter().map(|(name, value)| (name, value)));
+    plan.args(["plan", "-input=false", "-no-color"]);
     Ok(plan)
 }

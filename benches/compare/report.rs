@@ -1,4 +1,4 @@
-//! The README's tables and its chart.
+//! The README's tables and its charts.
 
 use std::fmt::Write;
 use std::fs;
@@ -10,14 +10,16 @@ use anyhow::{Context, Result};
 const BEGIN: &str = "<!-- bench: written by `make bench` -->\n";
 const END: &str = "<!-- /bench -->";
 
-pub fn write(tables: &str, chart: &str) -> Result<()> {
+pub fn write(tables: &str, charts: &[(&str, String)]) -> Result<()> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = repository.join("README.md");
     let text = fs::read_to_string(&readme)?;
     let (before, rest) = text.split_once(BEGIN).context("the README has no place for the tables")?;
     let (_, after) = rest.split_once(END).context("the README's tables do not end")?;
     fs::write(readme, format!("{before}{BEGIN}{tables}{END}{after}"))?;
-    fs::write(repository.join("benches/performance.svg"), chart)?;
+    for (name, chart) in charts {
+        fs::write(repository.join(format!("benches/{name}.svg")), chart)?;
+    }
     Ok(())
 }
 
@@ -29,13 +31,13 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     line(&head) + &line(&rule) + &rows.iter().map(|row| line(row)).collect::<String>()
 }
 
-/// Horizontal bars in the order given, the first one in colour. The text follows the reader's light or dark page.
-pub fn chart(title: &str, bars: &[(&str, f64)]) -> String {
+/// Horizontal bars in the order given, ours in colour. The text follows the reader's light or dark page.
+pub fn chart(title: &str, bars: &[(String, f64, bool)]) -> String {
     const LABELS: usize = 220;
     const WIDTH: f64 = 400.0;
     const ROW: usize = 28;
 
-    let longest = bars.iter().map(|(_, value)| *value).fold(0.0, f64::max);
+    let longest = bars.iter().map(|(_, value, _)| *value).fold(0.0, f64::max);
     let height = 40 + ROW * bars.len();
     let mut svg = format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {height}" width="720" height="{height}" role="img" aria-label="{title}">
@@ -49,11 +51,11 @@ rect.ours {{ fill: #2f81f7 }}
 <text class="title" x="8" y="22">{title}</text>
 "##
     );
-    for (row, (name, value)) in bars.iter().enumerate() {
+    for (row, (name, value, ours)) in bars.iter().enumerate() {
         let (top, middle) = (38 + ROW * row, 38 + ROW * row + 15);
         let width = (value / longest * WIDTH).max(1.0);
         let end = LABELS as f64 + width + 8.0;
-        let class = if row == 0 { r#" class="ours""# } else { "" };
+        let class = if *ours { r#" class="ours""# } else { "" };
         let _ = writeln!(
             svg,
             r#"<text{class} x="{}" y="{middle}" text-anchor="end">{name}</text><rect{class} x="{LABELS}" y="{top}" width="{width:.1}" height="20" rx="2"/><text{class} x="{end:.1}" y="{middle}">{}</text>"#,

@@ -48,6 +48,7 @@ fn jobs_by_id_take_few_connections_and_each_is_asked_for_once() {
     }
     assert_eq!(api.requests().len(), 100 + 1);
     assert!(api.connections() <= 16 + 1, "{}", api.connections());
+    assert_eq!(api.handshakes(), api.connections());
 }
 
 #[test]

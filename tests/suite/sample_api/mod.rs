@@ -24,6 +24,7 @@ struct Shared {
     tls: Option<Arc<ServerConfig>>,
     jobs: BTreeMap<String, Value>,
     connections: AtomicUsize,
+    handshakes: AtomicUsize,
     requests: Mutex<Vec<Request>>,
     faults: Mutex<VecDeque<Fault>>,
     moving: Mutex<BTreeMap<String, Moving>>,
@@ -86,6 +87,11 @@ impl SampleApi {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
+    /// Those that were completed, whether in full or by resuming a session.
+    pub fn handshakes(&self) -> usize {
+        self.shared.handshakes.load(Ordering::SeqCst)
+    }
+
     pub fn requests(&self) -> Vec<Request> {
         self.shared.requests.lock().unwrap().clone()
     }
@@ -117,6 +123,7 @@ impl Shared {
             let tls = ServerConnection::new(config.clone()).map_err(io::Error::other)?;
             let mut stream = StreamOwned::new(tls, connection.tcp.try_clone()?);
             stream.conn.complete_io(&mut stream.sock)?;
+            self.handshakes.fetch_add(1, Ordering::SeqCst);
             connection.stream = Box::new(stream);
         }
         loop {
