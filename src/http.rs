@@ -178,8 +178,8 @@ impl<'a> Client<'a> {
             } else if content_type.contains("json") {
                 never(format!("JSON that cannot be read: {error}"))
             } else {
-                never(format!(
-                    "{}, not JSON; check {}, and that no proxy or login page answers instead",
+                Failed::later(format!(
+                    "{host} answered with {}, not JSON{request_id}; check {}, and that no proxy or login page answers instead",
                     if content_type.is_empty() { "something" } else { &content_type },
                     self.base_url_name()
                 ))
@@ -266,7 +266,7 @@ impl<'a> Client<'a> {
             }
             Error::Protocol(error) => {
                 let base_url = self.base_url_name();
-                return Failed::never(format!("{host} does not answer in HTTP: {error}; check {base_url}"));
+                return Failed::later(format!("{host} does not answer in HTTP: {error}; check {base_url}"));
             }
             other => return Failed::soon(format!("{what} {host}: {other}")),
         };

@@ -24,7 +24,7 @@ pub struct Failed {
 pub enum Again {
     /// It would fail in the same way again.
     Never,
-    /// It may pass, but the server does not want to be asked again now.
+    /// It may pass, but hardly at once, or the server does not want to be asked again now.
     Later,
     Soon,
     /// After the pause that the server asked for.
@@ -38,6 +38,10 @@ impl Failed {
 
     pub fn never(why: String) -> Self {
         Self::new(why, Again::Never)
+    }
+
+    pub fn later(why: String) -> Self {
+        Self::new(why, Again::Later)
     }
 
     pub fn soon(why: String) -> Self {
@@ -73,7 +77,7 @@ impl Pass {
     pub fn run<T>(&self, mut attempt: impl FnMut(Duration) -> Result<T, Failed>) -> Result<T, Failed> {
         let left = || self.deadline.saturating_duration_since(Instant::now());
         if left().is_zero() {
-            return Err(Failed::new("there was no time left for it; allow more with timeout".into(), Again::Later));
+            return Err(Failed::later("there was no time left for it; allow more with timeout".into()));
         }
         for retries in 0..ATTEMPTS {
             let mut failed = match attempt(left().min(self.attempt)) {

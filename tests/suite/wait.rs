@@ -88,8 +88,12 @@ fn hiccups_between_looks_are_waited_out() {
         connection.write(&response("502 Bad Gateway", &[("x-should-retry", "false")], ""))
     }
     let reset: Fault = Box::new(|connection| connection.tcp.shutdown(std::net::Shutdown::Both));
+    let page: Fault = Box::new(|connection| {
+        connection.read_request()?;
+        connection.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>")
+    });
     let api = moving(&["running", "succeeded"]);
-    api.play([Box::new(hiccup) as Fault, reset, Box::new(hiccup) as Fault]);
+    api.play([Box::new(hiccup) as Fault, reset, page, Box::new(hiccup) as Fault]);
     assert_eq!(result(&mut waiting(&api))["status"], "succeeded");
 
     // To the end of the wait, if need be; then the last one is told.
