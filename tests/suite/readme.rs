@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::engines::output;
 use crate::helper::{PROGRAM, failure, helper_for, run};
 use crate::protocol::DOCUMENTED_KEYS;
-use crate::sample_api::SampleApi;
+use crate::sample_api::{self, SampleApi};
 
 fn readme() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
@@ -47,6 +47,12 @@ fn each_line_in_a_shell_gives_what_it_shows() {
         }
     }
     assert_eq!(lines, 3);
+}
+
+#[test]
+fn the_output_it_shows_is_that_of_the_job() {
+    let model = sample_api::job("ftjob-abc123")["fine_tuned_model"].to_string();
+    assert_eq!(blocks("text"), [format!("fine_tuned_model = {model}\n")]);
 }
 
 #[test]
