@@ -22,8 +22,8 @@ use crate::retry::{ATTEMPTS, Again, Failed};
 use crate::settings::{self, Settings};
 use crate::trust;
 
-/// How many connections are used at once: few enough to be kind to the API. (A hundred jobs 50 ms away take about 470 ms with
-/// 16; 32 take two thirds of it, 8 take 1.7 times as long.)
+/// How many connections are used at once: few enough to be kind to the API. (A hundred jobs 50 ms away take about 470 ms
+/// with 16; 32 take two thirds of it, 8 take 1.7 times as long.)
 pub const CONNECTIONS: usize = 16;
 
 /// The longest answer that is read, in bytes.
