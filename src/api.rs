@@ -89,11 +89,7 @@ impl<'a> Api<'a> {
             Some(Value::Array(jobs)) if jobs.iter().all(is_job) => {
                 Ok(Page { jobs, has_more: answer["has_more"] == true })
             }
-            _ => Err(Failed::never(format!(
-                "{} answered with JSON that is not a list of fine-tuning jobs; check {}",
-                self.client.host(),
-                self.client.base_url_name()
-            ))),
+            _ => Err(self.unexpected("JSON that is not a list of fine-tuning jobs")),
         }
     }
 
@@ -144,11 +140,11 @@ impl<'a> Api<'a> {
             }
             (None, _) => "JSON that is not a fine-tuning job".into(),
         };
-        Err(Failed::never(format!(
-            "{} answered with {wrong}; check {}",
-            self.client.host(),
-            self.client.base_url_name()
-        )))
+        Err(self.unexpected(&wrong))
+    }
+
+    fn unexpected(&self, what: &str) -> Failed {
+        Failed::never(format!("{} answered with {what}; check {}", self.client.host(), self.client.base_url_name()))
     }
 
     /// What a server said, fit for a terminal.

@@ -49,17 +49,14 @@ impl Settings {
 
     fn with_key(query: &Query, key: &Secret, key_variable: String) -> Result<Self> {
         let allow_http = query.allow_http()?;
-        let (base_url_name, base_url_text) = match query.base_url.as_ref() {
-            Some(text) => ("base_url", Some(text.clone())),
+        let (base_url_name, text) = match query.base_url.clone() {
+            Some(text) => ("base_url", text),
             None => match variable("OPENAI_BASE_URL")? {
-                Some(text) => ("OPENAI_BASE_URL", Some(text)),
-                None => ("base_url", None),
+                Some(text) => ("OPENAI_BASE_URL", text),
+                None => ("base_url", DEFAULT_BASE_URL.into()),
             },
         };
-        let base_url = match base_url_text {
-            Some(text) => base_url(base_url_name, &text, allow_http)?,
-            None => Uri::from_static(DEFAULT_BASE_URL),
-        };
+        let base_url = base_url(base_url_name, &text, allow_http)?;
         let proxy = proxy::choose(&base_url, variable)?;
         ensure!(
             proxy.is_none() || is_https(&base_url) || allow_http,

@@ -9,7 +9,7 @@ use serde_json::json;
 use socket2::SockRef;
 
 use crate::helper::{KEY, PROGRAM, failure, helper_for, inherited_settings, result, wait_until};
-use crate::sample_api::{self, Connection, Fault, SampleApi, response};
+use crate::sample_api::{self, Connection, Fault, SampleApi, answering, response};
 
 /// Time for the helper to start and to end on a busy machine, beside what it was given itself.
 const SLACK: Duration = Duration::from_secs(15);
@@ -238,7 +238,7 @@ fn the_key_does_not_follow_a_redirect() {
     for status in ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
         let location = format!("{}/fine_tuning/jobs/ftjob-abc123", elsewhere.url());
         let redirect = response(status, &[("location", &location)], "");
-        api.play([Box::new(move |c: &mut Connection| answer(c, &redirect)) as Fault]);
+        api.play([answering(redirect)]);
         let line = failure(1, helper_for(&api).arg("ftjob-abc123"));
         assert!(line.contains("redirects are not followed: set OPENAI_BASE_URL to the API's own address"), "{line}");
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::certificates::Authority;
 use crate::helper::{failure, helper_for, refusing_address, result};
-use crate::sample_api::{self, Connection, Fault, LISTED, SampleApi, error, numbered_job, response};
+use crate::sample_api::{self, Connection, Fault, LISTED, SampleApi, answering, error, numbered_job, response};
 
 fn numbered(numbers: impl IntoIterator<Item = usize>) -> String {
     let ids: Vec<_> = numbers.into_iter().map(|number| format!("ftjob-n{number}")).collect();
@@ -20,10 +20,7 @@ fn parsed(text: &Value) -> Value {
 }
 
 fn refusing(status: &'static str, message: &'static str) -> Fault {
-    Box::new(move |connection: &mut Connection| {
-        connection.read_request()?;
-        connection.write(&response(status, &[], &error(message, None, None).to_string()))
-    })
+    answering(response(status, &[], &error(message, None, None).to_string()))
 }
 
 #[test]
@@ -100,12 +97,7 @@ fn what_is_hopeless_is_not_asked_a_thousand_times() {
 #[test]
 fn hiccups_among_many_are_not_worth_a_word() {
     let api = SampleApi::start();
-    let hiccup = |_| -> Fault {
-        Box::new(|connection: &mut Connection| {
-            connection.read_request()?;
-            connection.write(&response("502 Bad Gateway", &[("retry-after-ms", "5")], ""))
-        })
-    };
+    let hiccup = |_| -> Fault { answering(response("502 Bad Gateway", &[("retry-after-ms", "5")], "")) };
     // As many as one job can have without failing, should it meet them all.
     api.play((0..2).map(hiccup));
     assert_eq!(result(helper_for(&api).arg(numbered(1..=60))).as_object().unwrap().len(), 60);
@@ -256,11 +248,8 @@ fn a_list_has_as_many_as_were_asked_for() {
 fn a_list_that_does_not_end_is_an_error() {
     let api = SampleApi::start();
     let same_page = |_| -> Fault {
-        Box::new(|connection: &mut Connection| {
-            connection.read_request()?;
-            let page = json!({ "object": "list", "data": [numbered_job(1)], "has_more": true }).to_string();
-            connection.write(&response("200 OK", &[], &page))
-        })
+        let page = json!({ "object": "list", "data": [numbered_job(1)], "has_more": true });
+        answering(response("200 OK", &[], &page.to_string()))
     };
     api.play((0..10).map(same_page));
     let line = failure(1, helper_for(&api).args(["most_recent=true", "status=queued"]));
@@ -272,13 +261,10 @@ fn a_list_that_does_not_end_is_an_error() {
 
     let api = SampleApi::start();
     let long_page = |number: usize| -> Fault {
-        Box::new(move |connection: &mut Connection| {
-            connection.read_request()?;
-            let job = |offset| json!({ "object": "fine_tuning.job", "id": format!("ftjob-{number}-{offset}") });
-            let jobs: Vec<_> = (0..1000).map(job).collect();
-            let page = json!({ "object": "list", "data": jobs, "has_more": true }).to_string();
-            connection.write(&response("200 OK", &[], &page))
-        })
+        let job = |offset| json!({ "object": "fine_tuning.job", "id": format!("ftjob-{number}-{offset}") });
+        let jobs: Vec<_> = (0..1000).map(job).collect();
+        let page = json!({ "object": "list", "data": jobs, "has_more": true });
+        answering(response("200 OK", &[], &page.to_string()))
     };
     api.play((0..20).map(long_page));
     let line = failure(1, helper_for(&api).args(["most_recent=true", "status=queued"]));
@@ -297,10 +283,7 @@ fn a_list_that_does_not_end_is_an_error() {
 fn what_is_not_a_list_of_jobs_is_not_taken_for_one() {
     for page in [r#"{"object":"list"}"#, r#"{"data":[{"object":"fine_tuning.job","id":"../x"}]}"#, "[]"] {
         let api = SampleApi::start();
-        api.play([Box::new(move |connection: &mut Connection| {
-            connection.read_request()?;
-            connection.write(&response("200 OK", &[], page))
-        }) as Fault]);
+        api.play([answering(response("200 OK", &[], page))]);
         let line = failure(1, helper_for(&api).arg("list=true"));
         assert!(
             line.contains("answered with JSON that is not a list of fine-tuning jobs; check OPENAI_BASE_URL"),

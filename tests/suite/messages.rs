@@ -2,7 +2,7 @@
 //! tables of their own, in `tls.rs` and `proxy.rs`.
 
 use crate::helper::{failure, helper, helper_for, refusing_address};
-use crate::sample_api::{self, Connection, Fault, SampleApi, error, response};
+use crate::sample_api::{self, SampleApi, answering, error, response};
 
 const NOT_READ: &str = "fine-tuning job ftjob-abc123 was not read: ";
 
@@ -79,10 +79,7 @@ fn answers() {
         ),
     ] {
         let api = SampleApi::start();
-        api.play([Box::new(move |c: &mut Connection| {
-            c.read_request()?;
-            c.write(&answer)
-        }) as Fault]);
+        api.play([answering(answer)]);
         assert_eq!(line(1, &api, &[]), format!("{NOT_READ}{expected}"));
     }
 }
@@ -91,12 +88,9 @@ fn answers() {
 fn a_body_cut_short() {
     let api = SampleApi::start();
     api.play((0..3).map(|_| {
-        Box::new(|c: &mut Connection| {
-            c.read_request()?;
-            c.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: req_1\r\n\r\n{\"object\":\"fine_",
-            )
-        }) as Fault
+        answering(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: req_1\r\n\r\n{\"object\":\"fine_",
+        )
     }));
     let expected = "the answer of HOST was cut short (request ID req_1) (after 3 attempts)";
     assert_eq!(line(1, &api, &[]), format!("{NOT_READ}{expected}"));

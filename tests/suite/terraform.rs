@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::engines::{self, Engine};
 use crate::helper::{KEY, PROGRAM, assert_no_key, failure, helper, helper_for, inherited_settings, result};
-use crate::sample_api::{self, Fault, SampleApi, response};
+use crate::sample_api::{self, Fault, SampleApi, answering, response};
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -584,12 +584,7 @@ fn a_hiccup_does_not_show() {
     for engine in engines() {
         let workspace = Workspace::of(engine, "terraform/examples/basic");
         let undisturbed = plan(&workspace);
-        let hiccup = |status, headers: &'static [(&str, &str)]| -> Fault {
-            Box::new(move |c| {
-                c.read_request()?;
-                c.write(&response(status, headers, "{}"))
-            })
-        };
+        let hiccup = |status, headers: &'static [(&str, &str)]| -> Fault { answering(response(status, headers, "{}")) };
         workspace.api.play([hiccup("429 Too Many Requests", &[("retry-after", "1")]), hiccup("502 Bad Gateway", &[])]);
         assert_eq!(plan(&workspace), undisturbed);
         assert_eq!(workspace.api.connections(), 4);

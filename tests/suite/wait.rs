@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 #[cfg(target_os = "linux")]
 use crate::helper::in_terminal;
 use crate::helper::{KEY, PROGRAM, failure, helper_for, result, run, wait_until};
-use crate::sample_api::{self, Connection, Fault, SampleApi, error, response};
+use crate::sample_api::{self, Connection, Fault, SampleApi, answering, error, response};
 
 const SOON: Option<Duration> = Some(Duration::from_millis(10));
 
@@ -83,22 +83,16 @@ fn the_end_of_the_wait_is_kept_and_explained() {
 
 #[test]
 fn hiccups_between_looks_are_waited_out() {
-    fn hiccup(connection: &mut Connection) -> std::io::Result<()> {
-        connection.read_request()?;
-        connection.write(&response("502 Bad Gateway", &[("x-should-retry", "false")], ""))
-    }
+    let hiccup = || answering(response("502 Bad Gateway", &[("x-should-retry", "false")], ""));
     let reset: Fault = Box::new(|connection| connection.tcp.shutdown(std::net::Shutdown::Both));
-    let page: Fault = Box::new(|connection| {
-        connection.read_request()?;
-        connection.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>")
-    });
+    let page: Fault = answering(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>");
     let api = moving(&["running", "succeeded"]);
-    api.play([Box::new(hiccup) as Fault, reset, page, Box::new(hiccup) as Fault]);
+    api.play([hiccup(), reset, page, hiccup()]);
     assert_eq!(result(&mut waiting(&api))["status"], "succeeded");
 
     // To the end of the wait, if need be; then the last one is told.
     let api = moving(&["running"]);
-    api.play((0..1000).map(|_| Box::new(hiccup) as Fault));
+    api.play((0..1000).map(|_| hiccup()));
     let line = failure(1, helper_for(&api).args(["ftjob-moving", "wait=1200ms"]));
     let expected = "fine-tuning job ftjob-moving could not be looked at in 1s 200ms; the last look failed: ";
     assert!(line.starts_with(expected) && line.contains("HTTP 502"), "{line}");
@@ -118,12 +112,7 @@ fn a_slow_api_has_the_time_that_it_needs() {
 #[test]
 fn the_api_decides_when_it_is_asked_again() {
     let api = moving(&["running"]);
-    api.play((0..9).map(|_| {
-        Box::new(|connection: &mut Connection| {
-            connection.read_request()?;
-            connection.write(&response("429 Too Many Requests", &[("retry-after", "120")], ""))
-        }) as Fault
-    }));
+    api.play((0..9).map(|_| answering(response("429 Too Many Requests", &[("retry-after", "120")], ""))));
     let line = failure(1, helper_for(&api).args(["ftjob-moving", "wait=2500ms"]));
     assert!(line.contains("could not be looked at in 2s 500ms; the last look failed: "), "{line}");
     // At once, and before the time is up.
@@ -144,14 +133,14 @@ fn what_waiting_cannot_mend_ends_it() {
         let refusal = response(status, &[], &body);
         // The first look, and one after others.
         let expired = refusal.clone();
-        api.play([Box::new(move |c: &mut Connection| c.read_request().and_then(|_| c.write(&refusal))) as Fault]);
+        api.play([answering(refusal)]);
         let line = failure(1, &mut waiting(&api));
         assert!(line.contains(&format!("HTTP {}: The key has expired.", &status[..3])), "{line}");
 
         let ended = thread::scope(|scope| {
             let ended = scope.spawn(|| failure(1, &mut waiting(&api)));
             wait_until("it has looked twice more", || api.requests().len() >= 3);
-            api.play([Box::new(move |c: &mut Connection| c.read_request().and_then(|_| c.write(&expired))) as Fault]);
+            api.play([answering(expired)]);
             ended.join().unwrap()
         });
         assert_eq!(ended, line);
@@ -278,7 +267,7 @@ fn events_that_do_not_come_take_no_time_from_the_wait() {
     };
     // The first look is answered by hand, so that the next request is for events.
     let first = response("200 OK", &[], &look_without_estimate("running").to_string());
-    let first: Fault = Box::new(move |connection| connection.read_request().and_then(|_| connection.write(&first)));
+    let first: Fault = answering(first);
     api.play([first, Box::new(silent)]);
     let start = Instant::now();
     let (code, screen) = in_terminal(&api, "ftjob-moving wait=2s");

@@ -274,6 +274,15 @@ pub fn response(status: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     format!("{text}\r\n{body}").into_bytes()
 }
 
+/// Gives this answer to one request, whatever was asked.
+pub fn answering(bytes: impl Into<Vec<u8>>) -> Fault {
+    let bytes = bytes.into();
+    Box::new(move |connection| {
+        connection.read_request()?;
+        connection.write(&bytes)
+    })
+}
+
 /// One client's connection, inside TLS where there is any.
 pub struct Connection {
     pub tcp: TcpStream,
