@@ -147,6 +147,11 @@ impl<'a> Api<'a> {
         Failed::never(format!("{} answered with {what}; check {}", self.client.host(), self.client.base_url_name()))
     }
 
+    /// What is being asked fails now, and whatever would be asked later.
+    pub fn hang_up(&self) {
+        self.client.hang_up();
+    }
+
     /// What a server said, fit for a terminal.
     pub fn quote(&self, text: &str) -> String {
         self.client.quote(text)

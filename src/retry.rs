@@ -57,6 +57,7 @@ impl Failed {
 pub struct Pass {
     deadline: Instant,
     attempt: Duration,
+    attempts: u32,
 }
 
 impl Pass {
@@ -66,7 +67,12 @@ impl Pass {
 
     /// A pass that has less time than `timeout`, and attempts that are no shorter for it.
     pub fn within(timeout: Duration, left: Duration) -> Self {
-        Pass { deadline: Instant::now() + timeout.min(left), attempt: timeout / ATTEMPTS }
+        Pass { deadline: Instant::now() + timeout.min(left), attempt: timeout / ATTEMPTS, attempts: ATTEMPTS }
+    }
+
+    /// The same without another try, for what can be done without.
+    pub fn once(&self) -> Self {
+        Pass { attempts: 1, ..*self }
     }
 
     /// Tries until it works, cannot work, or would take longer than the pass. Each attempt is told how long it may take:
@@ -79,13 +85,13 @@ impl Pass {
         if left().is_zero() {
             return Err(Failed::later("there was no time left for it; allow more with timeout".into()));
         }
-        for retries in 0..ATTEMPTS {
+        for retries in 0..self.attempts {
             let mut failed = match attempt(left().min(self.attempt)) {
                 Ok(done) => return Ok(done),
                 Err(failed) => failed,
             };
             let pause = failed.again.pause(retries, fastrand::f64());
-            if let Some(pause) = pause.filter(|pause| retries + 1 < ATTEMPTS && *pause < left()) {
+            if let Some(pause) = pause.filter(|pause| retries + 1 < self.attempts && *pause < left()) {
                 thread::sleep(pause);
                 continue;
             }

@@ -10,13 +10,15 @@ use crate::engines::Engine;
 use crate::measure::{measure, median};
 use crate::plan::plan;
 use crate::report::{self, number, table};
-use crate::sample_api::SampleApi;
+use crate::sample_api::{LISTED, SampleApi};
 use crate::{Api, REPOSITORY, environment, rounds};
 
 /// How many jobs are read by their IDs.
 pub const JOBS: [usize; 4] = [1, 10, 100, 1000];
 /// As many processes at a time as Terraform runs unless it is told otherwise.
 const PARALLEL: &str = "10";
+/// The API's largest page.
+const PAGE: usize = 100;
 
 /// The ways to read them. The plans need Terraform.
 pub const WAYS: [&str; 5] = [
@@ -34,11 +36,11 @@ pub const BLOCKS: usize = 4;
 pub struct Taken {
     near: f64,
     pub far: f64,
-    /// What the API saw of the run that connected most often.
+    /// What the API saw of the last run 50 ms away.
     pub seen: Seen,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Default)]
 pub struct Seen {
     pub requests: usize,
     connections: usize,
@@ -71,8 +73,9 @@ pub fn many(helper: &Path, engine: Option<&Engine>, api: &Api, folder: &Path) ->
                     let before = Seen::so_far(&api.server);
                     walls[way].push(measure(command.envs(environment(url, &api.bundle)), input)?.0.wall);
                     let now = Seen::so_far(&api.server).since(before);
-                    ensure!(now.requests == jobs, "{}: {} requests for {jobs} jobs", WAYS[way], now.requests);
-                    seen[way] = seen[way].max(now);
+                    let most = jobs + LISTED.div_ceil(PAGE);
+                    ensure!(now.requests <= most, "{}: {} requests for {jobs} jobs", WAYS[way], now.requests);
+                    seen[way] = now;
                 }
             }
         }
@@ -128,7 +131,7 @@ pub fn times(many: &[Vec<Taken>]) -> String {
 }
 
 pub fn counts(many: &[Vec<Taken>]) -> String {
-    rows("requests, connections, TLS handshakes", many, |Taken { seen, .. }| {
+    rows("requests, connections, TLS handshakes, 50 ms away", many, |Taken { seen, .. }| {
         format!("{}, {}, {}", seen.requests, seen.connections, seen.handshakes)
     })
 }

@@ -1,6 +1,7 @@
 //! Many jobs in one process, and jobs that are looked for.
 
 use std::collections::BTreeSet;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,24 +29,111 @@ fn jobs_by_id_take_few_connections_and_each_is_asked_for_once() {
     let authority = Authority::new();
     let api = SampleApi::start_tls(authority.server("127.0.0.1"));
     let mut command = helper_for(&api);
-    command.env("SSL_CERT_FILE", authority.file()).arg(numbered((1..=100).chain(1..=50)));
+    command.env("SSL_CERT_FILE", authority.file()).arg(numbered((1..=400).chain(1..=50)));
     let jobs = result(&mut command);
-    assert_eq!(jobs.as_object().unwrap().len(), 100);
-    for number in 1..=100 {
+    assert_eq!(jobs.as_object().unwrap().len(), 400);
+    for number in 1..=400 {
         let (id, served) = (format!("ftjob-n{number}"), numbered_job(number));
         let job = parsed(&jobs[&id]);
         for key in ["id", "status", "created_at", "metadata", "user_provided_suffix"] {
             assert_eq!(job[key], served[key], "{id}");
         }
-        // The same text that a single read gives.
-        if number == 7 {
-            let mut command = helper_for(&api);
-            assert_eq!(jobs[&id], result(command.env("SSL_CERT_FILE", authority.file()).arg(&id))["job"]);
-        }
     }
-    assert_eq!(api.requests().len(), 100 + 1);
-    assert!(api.connections() <= 16 + 1, "{}", api.connections());
+    let asked: Vec<_> = api.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(asked.iter().collect::<BTreeSet<_>>().len(), asked.len(), "{asked:?}");
+    assert!(pages(&api) <= LISTED.div_ceil(100), "{asked:?}");
+    assert!(api.connections() <= 16, "{}", api.connections());
     assert_eq!(api.handshakes(), api.connections());
+
+    // The same text that a single read gives.
+    let mut command = helper_for(&api);
+    assert_eq!(jobs["ftjob-n7"], result(command.env("SSL_CERT_FILE", authority.file()).arg("ftjob-n7"))["job"]);
+}
+
+/// Answers the first request of each of the sixteen connections: the one for the list with this, the others when that
+/// has long been read.
+fn first_answers(to_list: &[u8]) -> impl Iterator<Item = Fault> {
+    (0..16).map(|_| -> Fault {
+        let to_list = to_list.to_vec();
+        Box::new(move |connection: &mut Connection| {
+            let path = connection.read_request()?.expect("a request").path;
+            let Some(number) = path.strip_prefix("/v1/fine_tuning/jobs/ftjob-n") else {
+                return connection.write(&to_list);
+            };
+            thread::sleep(Duration::from_secs(1));
+            connection.write(&response("200 OK", &[], &numbered_job(number.parse().unwrap()).to_string()))
+        })
+    })
+}
+
+#[test]
+fn jobs_that_are_in_the_list_are_not_asked_for() {
+    let api = SampleApi::start();
+    let page = json!({ "data": (1..=100).map(numbered_job).collect::<Vec<_>>(), "has_more": true });
+    api.play(first_answers(&response("200 OK", &[], &page.to_string())));
+    let jobs = result(helper_for(&api).arg(numbered(1..=100)));
+    assert_eq!(parsed(&jobs["ftjob-n99"])["created_at"], numbered_job(99)["created_at"]);
+    assert_eq!(jobs.as_object().unwrap().len(), 100);
+    assert_eq!(api.requests().len(), 0);
+}
+
+#[test]
+fn a_list_that_cannot_be_had_or_is_over_is_not_asked_for_again() {
+    let over = json!({ "data": [numbered_job(500)], "has_more": false }).to_string();
+    for to_list in
+        [response("503 Service Unavailable", &[("retry-after-ms", "10")], ""), response("200 OK", &[], &over)]
+    {
+        let api = SampleApi::start();
+        api.play(first_answers(&to_list));
+        assert_eq!(result(helper_for(&api).arg(numbered(1..=100))).as_object().unwrap().len(), 100);
+        assert_eq!((api.requests().len(), pages(&api)), (100 - 15, 0));
+    }
+}
+
+#[test]
+fn jobs_are_had_without_the_list_too() {
+    let list = |data: Value| json!({ "object": "list", "data": data, "has_more": true });
+    let refusal = error("Missing scopes: api.fine_tuning.jobs.read", None, None);
+    for (status, answer, most_pages) in [
+        ("403 Forbidden", refusal, 1),
+        ("200 OK", list(json!([{}])), 1),
+        ("200 OK", list(json!([])), 1),
+        // Behind this page is the same one.
+        ("200 OK", list(json!([numbered_job(500)])), 2),
+    ] {
+        let api = SampleApi::start();
+        let page = answer.clone();
+        api.lists(move || (status, page.clone()));
+        let jobs = result(helper_for(&api).arg(numbered(1..=400)));
+        assert_eq!(jobs.as_object().unwrap().len(), 400, "{answer}");
+        assert!(api.connections() <= 16, "{answer}");
+        let pages = pages(&api);
+        assert!(pages <= most_pages, "{pages} pages of {answer}");
+    }
+
+    let api = SampleApi::start();
+    let (asked, list) = mpsc::channel();
+    api.lists(move || {
+        asked.send(()).unwrap();
+        thread::sleep(Duration::from_secs(60));
+        ("200 OK", json!({}))
+    });
+    let start = Instant::now();
+    assert_eq!(result(helper_for(&api).arg(numbered(1..=400))).as_object().unwrap().len(), 400);
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    assert!(list.try_recv().is_ok());
+}
+
+fn pages(api: &SampleApi) -> usize {
+    api.requests().iter().filter(|request| request.path.contains('?')).count()
+}
+
+#[test]
+fn few_jobs_and_those_that_are_waited_for_are_not_looked_for_in_the_list() {
+    let api = SampleApi::start();
+    assert_eq!(result(helper_for(&api).arg(numbered(1..=32))).as_object().unwrap().len(), 32);
+    assert_eq!(result(helper_for(&api).args([&numbered(1..=40), "wait=1m"])).as_object().unwrap().len(), 40);
+    assert_eq!((api.requests().len(), pages(&api)), (32 + 40, 0));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -28,7 +28,10 @@ struct Shared {
     requests: Mutex<Vec<Request>>,
     faults: Mutex<VecDeque<Fault>>,
     moving: Mutex<BTreeMap<String, Moving>>,
+    list: OnceLock<ListAnswer>,
 }
+
+type ListAnswer = Box<dyn Fn() -> (&'static str, Value) + Send + Sync>;
 
 /// A job that moves on with each look.
 struct Moving {
@@ -37,6 +40,12 @@ struct Moving {
     events: Vec<Value>,
     /// Those that come with the next looks.
     coming: VecDeque<Vec<String>>,
+}
+
+impl Moving {
+    fn now(&self) -> &Value {
+        self.looks.front().expect("a look")
+    }
 }
 
 /// Plays instead of an answer, once a request begins to come in; then the connection is closed.
@@ -109,6 +118,11 @@ impl SampleApi {
         moving.get_mut(id).expect("a job that moves").coming.extend(coming);
     }
 
+    /// The list answers this from now on, a status and a body, instead of the jobs.
+    pub fn lists(&self, answer: impl Fn() -> (&'static str, Value) + Send + Sync + 'static) {
+        assert!(self.shared.list.set(Box::new(answer)).is_ok(), "the list has its answer already");
+    }
+
     /// The next requests meet these faults, in this order; those after them are answered.
     pub fn play(&self, faults: impl IntoIterator<Item = Fault>) {
         self.shared.faults.lock().unwrap().extend(faults);
@@ -160,14 +174,19 @@ impl Shared {
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
         let parameters = parameters(query);
         if path == "/v1/fine_tuning/jobs" {
-            let listed: Vec<Value> = (1..=LISTED).rev().map(numbered_job).collect();
+            if let Some(answer) = self.list.get() {
+                let (status, body) = answer();
+                return Answer::new(status, body);
+            }
+            let moving = self.moving.lock().unwrap();
+            let listed: Vec<_> = LIST.iter().map(|(id, job)| moving.get(id).map_or(job, Moving::now)).collect();
             let has_metadata = |job: &&Value| {
                 let mut metadata = parameters
                     .iter()
                     .filter_map(|(name, value)| Some((name.strip_prefix("metadata[")?.strip_suffix(']')?, value)));
                 metadata.all(|(key, value)| job["metadata"][key] == value.as_str())
             };
-            return Answer::new("200 OK", page(listed.iter().filter(has_metadata), &parameters));
+            return Answer::new("200 OK", page(listed.into_iter().filter(has_metadata), &parameters));
         }
         let Some(id) = path.strip_prefix("/v1/fine_tuning/jobs/") else {
             let message = format!("Unknown request URL: GET {path}.");
@@ -185,8 +204,11 @@ impl Shared {
                     "created_at": 1721764800 + number, "message": message, "type": "message", "data": {},
                 }));
             }
-            let job = if moving.looks.len() > 1 { moving.looks.pop_front() } else { moving.looks.front().cloned() };
-            return Answer { poll_after: moving.poll_after, ..Answer::new("200 OK", job.expect("a look")) };
+            let job = moving.now().clone();
+            if moving.looks.len() > 1 {
+                moving.looks.pop_front();
+            }
+            return Answer { poll_after: moving.poll_after, ..Answer::new("200 OK", job) };
         }
         let number = id.strip_prefix("ftjob-n").and_then(|number| number.parse().ok());
         match self.jobs.get(id).cloned().or(number.map(numbered_job)) {
@@ -244,6 +266,11 @@ pub fn job(id: &str) -> Value {
 
 /// How many jobs the list has: the numbered ones, the highest number newest.
 pub const LISTED: usize = 250;
+
+static LIST: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
+    let numbers = (1..=LISTED).rev();
+    numbers.map(|number| (format!("ftjob-n{number}"), numbered_job(number))).collect()
+});
 
 /// One of any number of jobs, told apart by number. Few have succeeded, all of them long ago: of those with the suffix
 /// `support`, number 20 is the newest.
