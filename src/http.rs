@@ -235,14 +235,19 @@ impl<'a> Client<'a> {
         let within =
             |limit: Duration| format!("within {}", format_duration(Duration::from_millis(limit.as_millis() as u64)));
         let no_way = |why: String| Failed::soon(format!("{why}; check {checked}")).concerning_all();
+        // What the end of the pass cuts short says nothing of the network.
+        let too_slow = |why: String| match limits.budget < self.attempt() {
+            true => Failed::soon(format!("{why}; allow more with timeout")),
+            false => no_way(why),
+        };
 
         let error = match error {
             Error::Io(error) => error,
             Error::Timeout(Timeout::Resolve) => {
-                return no_way(format!("the name of {peer} was not resolved {}", within(limits.connect)));
+                return too_slow(format!("the name of {peer} was not resolved {}", within(limits.connect)));
             }
             Error::Timeout(Timeout::Connect) => {
-                return no_way(format!("no connection to {peer} {}", within(limits.connect)));
+                return too_slow(format!("no connection to {peer} {}", within(limits.connect)));
             }
             Error::Timeout(_) => {
                 return Failed::soon(format!("{what} {host} {}; allow more with timeout", within(limits.budget)));
@@ -463,6 +468,22 @@ mod tests {
         client.no_answer(&Error::HostNotFound, "", Limits::of(Duration::ZERO));
         get();
         assert_eq!(lookups.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn what_the_end_of_the_pass_cuts_short_is_no_reason_to_give_up_the_rest() {
+        let settings = settings();
+        let client = Client::new(&settings).unwrap();
+        for phase in [Timeout::Resolve, Timeout::Connect] {
+            let failed = |budget| client.no_answer(&Error::Timeout(phase), "", Limits::of(budget));
+            assert!(failed(client.attempt()).concerns_all);
+            let cut_short = failed(client.attempt() / 100);
+            assert!(
+                !cut_short.concerns_all && cut_short.why.ends_with("; allow more with timeout"),
+                "{}",
+                cut_short.why
+            );
+        }
     }
 
     proptest! {
