@@ -18,7 +18,7 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body, Error, ProxyProtocol, Timeout};
 
 use crate::message;
-use crate::retry::{ATTEMPTS, Again, Failed};
+use crate::retry::{self, Again, Failed};
 use crate::settings::{self, Settings};
 use crate::trust;
 
@@ -98,7 +98,7 @@ impl<'a> Client<'a> {
         if needs_tls {
             tls = tls.root_certs(trust::root_certs()?);
         }
-        let limits = Limits::of(settings.timeout / ATTEMPTS);
+        let limits = Limits::of(retry::attempt(settings.timeout));
         let config = Agent::config_builder()
             .timeout_global(Some(limits.budget))
             .timeout_resolve(Some(limits.connect))
@@ -321,7 +321,7 @@ impl<'a> Client<'a> {
 
     /// How long an attempt may take in a pass that has all of `timeout`.
     pub fn attempt(&self) -> Duration {
-        self.settings.timeout / ATTEMPTS
+        retry::attempt(self.settings.timeout)
     }
 
     /// Where the API's address was given, for messages.

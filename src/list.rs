@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
+use std::{iter, mem};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow, ensure};
 use serde_json::Value;
 
-use crate::api::{Api, PAGE};
+use crate::api::{Api, PAGE, Page};
 use crate::job;
 use crate::message::shorten;
 use crate::retry::Pass;
@@ -58,17 +59,11 @@ pub fn list(api: &Api, filters: &Filters, limit: usize, pass: &Pass) -> Result<L
 /// `missed` is told of each job that does not fit.
 fn search(api: &Api, filters: &Filters, limit: usize, pass: &Pass, mut missed: impl FnMut(&Value)) -> Result<Listing> {
     // Where the API can pass every filter itself, one page of just these jobs should do.
-    let mut page_size = if filters.attributes().next().is_none() { limit.min(PAGE) } else { PAGE };
-    let mut jobs = Vec::new();
-    let mut looked_through = 0;
-    let mut after: Option<String> = None;
-    loop {
-        let page = api.jobs(page_size, after.as_deref(), &filters.metadata, pass);
-        let page = page.map_err(|failed| anyhow!("the list of fine-tuning jobs was not read: {}", failed.why))?;
-        let last = page.jobs.last().map(|job| job::id(job).to_owned());
-        looked_through += page.jobs.len();
-        let repeats = last.is_some() && last == after;
-        let mut has_more = page.has_more;
+    let first = if filters.attributes().next().is_none() { limit.min(PAGE) } else { PAGE };
+    let (mut jobs, mut has_more) = (Vec::new(), false);
+    for page in pages(api, first, &filters.metadata, pass) {
+        let page = page?;
+        has_more = page.has_more;
         for job in page.jobs {
             match filters.misses(&job).is_empty() {
                 true if jobs.len() < limit => jobs.push(job),
@@ -76,17 +71,45 @@ fn search(api: &Api, filters: &Filters, limit: usize, pass: &Pass, mut missed: i
                 false => missed(&job),
             }
         }
-        if !repeats && (jobs.len() == limit || !has_more) {
-            return Ok(Listing { jobs, has_more });
+        if jobs.len() == limit {
+            break;
         }
-        if repeats || last.is_none() || looked_through >= MOST_JOBS {
-            bail!(
-                "the list of fine-tuning jobs does not end: {looked_through} jobs were looked through; narrow the search \
-                 with metadata"
-            );
-        }
-        (after, page_size) = (last, PAGE);
     }
+    Ok(Listing { jobs, has_more })
+}
+
+/// The pages of the list, the newest jobs first: one of `first` jobs, then such of the API's largest size. An error is
+/// the last that comes.
+///
+/// # Errors
+/// A page could not be read, or the list does not end.
+pub fn pages(
+    api: &Api,
+    first: usize,
+    metadata: &BTreeMap<String, String>,
+    pass: &Pass,
+) -> impl Iterator<Item = Result<Page>> {
+    let (mut size, mut after, mut looked_through, mut has_more) = (first, None, 0, true);
+    let does_not_end = |looked_through| {
+        format!(
+            "the list of fine-tuning jobs does not end: {looked_through} jobs were looked through; narrow the search \
+             with metadata"
+        )
+    };
+    iter::from_fn(move || {
+        mem::take(&mut has_more).then(|| {
+            ensure!(looked_through < MOST_JOBS, does_not_end(looked_through));
+            let page = api.jobs(size, after.as_deref(), metadata, pass);
+            let page = page.map_err(|failed| anyhow!("the list of fine-tuning jobs was not read: {}", failed.why))?;
+            looked_through += page.jobs.len();
+            let last = page.jobs.last().map(|job| job::id(job).to_owned());
+            let gets_on = if last.is_some() { last != after } else { !page.has_more };
+            ensure!(gets_on, does_not_end(looked_through));
+            has_more = page.has_more;
+            (after, size) = (last, PAGE);
+            Ok(page)
+        })
+    })
 }
 
 impl Filters {

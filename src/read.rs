@@ -10,7 +10,7 @@ use anyhow::{Error, Result, anyhow};
 use crate::api::{Api, Look, PAGE};
 use crate::http::CONNECTIONS;
 use crate::job;
-use crate::list::MOST_JOBS;
+use crate::list::{self, MOST_JOBS};
 use crate::retry::{Failed, Pass};
 
 /// How many failures a message tells before it only counts them.
@@ -100,26 +100,22 @@ impl<'a> Round<'a> {
     fn look_through_list(&self) {
         let looks: BTreeMap<&str, _> = self.jobs.iter().map(|(id, look)| (*id, look)).collect();
         let (no_metadata, pass) = (BTreeMap::new(), self.pass.once());
-        let mut after: Option<String> = None;
-        for _ in 0..MOST_JOBS / PAGE {
-            let mut not_taken_on = self.jobs.iter().skip(self.next.load(Ordering::Relaxed));
-            if not_taken_on.all(|(_, look)| look.get().is_some()) {
-                return;
-            }
-            let Ok(page) = self.api.jobs(PAGE, after.as_deref(), &no_metadata, &pass) else {
+        let mut pages = list::pages(self.api, PAGE, &no_metadata, &pass).take(MOST_JOBS / PAGE);
+        while self.has_any_to_ask_for() {
+            let Some(Ok(page)) = pages.next() else {
                 return;
             };
-            let last = page.jobs.last().filter(|_| page.has_more).map(|job| job::id(job).to_owned());
             for job in page.jobs {
                 if let Some(look) = looks.get(job::id(&job)) {
                     look.get_or_init(|| Ok(Look { job, poll_after: None }));
                 }
             }
-            if last.is_none() || last == after {
-                return;
-            }
-            after = last;
         }
+    }
+
+    fn has_any_to_ask_for(&self) -> bool {
+        let mut not_taken_on = self.jobs.iter().skip(self.next.load(Ordering::Relaxed));
+        not_taken_on.any(|(_, look)| look.get().is_none())
     }
 
     fn into_looks(self) -> Vec<Result<Look, Failed>> {

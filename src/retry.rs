@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use humantime::format_duration;
 use ureq::http::{HeaderMap, StatusCode};
 
-pub const ATTEMPTS: u32 = 3;
+const ATTEMPTS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
@@ -60,6 +60,12 @@ pub struct Pass {
     attempts: u32,
 }
 
+/// How long an attempt may take in a pass that has all of `timeout`: a third, so that one that hangs leaves time for two
+/// more.
+pub fn attempt(timeout: Duration) -> Duration {
+    timeout / ATTEMPTS
+}
+
 impl Pass {
     pub fn new(timeout: Duration) -> Self {
         Self::within(timeout, timeout)
@@ -67,7 +73,7 @@ impl Pass {
 
     /// A pass that has less time than `timeout`, and attempts that are no shorter for it.
     pub fn within(timeout: Duration, left: Duration) -> Self {
-        Pass { deadline: Instant::now() + timeout.min(left), attempt: timeout / ATTEMPTS, attempts: ATTEMPTS }
+        Pass { deadline: Instant::now() + timeout.min(left), attempt: attempt(timeout), attempts: ATTEMPTS }
     }
 
     /// The same without another try, for what can be done without.
@@ -76,7 +82,7 @@ impl Pass {
     }
 
     /// Tries until it works, cannot work, or would take longer than the pass. Each attempt is told how long it may take:
-    /// a third of the pass, so that one that hangs leaves time for two more, or what is left.
+    /// its share of the pass, or what is left.
     ///
     /// # Errors
     /// The last attempt's, with the number of attempts if there were several.
