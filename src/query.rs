@@ -1,7 +1,7 @@
 //! What is asked: a JSON object of strings on stdin, which is how Terraform's `data "external"` asks, or the same
 //! query as `ID` and `KEY=VALUE` arguments. One struct states the keys; serde refuses all others, and duplicates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read};
 use std::ops::Deref;
@@ -189,14 +189,11 @@ impl Query {
             r#"fine_tuning_job_ids is not a JSON array of strings, such as ["ftjob-a","ftjob-b"] (in Terraform: jsonencode)"#
         })?;
         ensure!(all.len() <= MOST_IDS, "fine_tuning_job_ids has {} IDs; it can have at most {MOST_IDS}", all.len());
-        let mut ids = Vec::new();
-        for id in all {
-            ensure!(is_id(&id), "fine_tuning_job_ids has {}, {NO_ID}", shown(&id));
-            if !ids.contains(&id) {
-                ids.push(id);
-            }
+        if let Some(other) = all.iter().find(|id| !is_id(id)) {
+            bail!("fine_tuning_job_ids has {}, {NO_ID}", shown(other));
         }
-        Ok(ids)
+        let mut seen = BTreeSet::new();
+        Ok(all.iter().filter(|id| seen.insert(*id)).cloned().collect())
     }
 
     fn filters(&self) -> Result<Filters> {
