@@ -6,6 +6,7 @@
 #[allow(dead_code)] // what only the tests use
 mod certificates;
 #[path = "../../tests/suite/engines.rs"]
+#[allow(dead_code)]
 mod engines;
 mod many;
 mod measure;

@@ -2,6 +2,7 @@
 //! What is not on this machine is fetched or built once, under `target/terraform/`. What cannot be had is an error
 //! that says what to install: a test that ran without the real thing would prove nothing.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -76,6 +77,16 @@ pub fn set_up() -> Result<Vec<Engine>> {
         }
     }
     Ok(engines)
+}
+
+/// The PATH with this program's folder in front.
+///
+/// # Errors
+/// A folder whose name cannot stand there.
+pub fn path_with(program: &Path) -> Result<OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = program.parent().map(Path::to_owned).into_iter().chain(env::split_paths(&path));
+    Ok(env::join_paths(folders)?)
 }
 
 /// `target`, where cargo put this program as `target/PROFILE/KIND/PROGRAM`.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use socket2::SockRef;
 
-use crate::helper::{KEY, PROGRAM, failure, helper_for, inherited_settings, result, wait_until};
-use crate::sample_api::{self, Connection, Fault, SampleApi, answering, response};
+use crate::helper::{KEY, PROGRAM, failure, helper_for, result, wait_until, without_settings};
+use crate::sample_api::{self, Connection, Fault, SampleApi, answering, response, silent};
 
 /// Time for the helper to start and to end on a busy machine, beside what it was given itself.
 const SLACK: Duration = Duration::from_secs(15);
@@ -19,11 +19,6 @@ type Play = fn(&mut Connection) -> io::Result<()>;
 
 fn times(count: usize, play: Play) -> impl Iterator<Item = Fault> {
     (0..count).map(move |_| Box::new(play) as Fault)
-}
-
-fn answer(connection: &mut Connection, bytes: &[u8]) -> io::Result<()> {
-    connection.read_request()?;
-    connection.write(bytes)
 }
 
 fn reset(connection: &Connection) -> io::Result<()> {
@@ -43,60 +38,60 @@ fn each_fault_ends_in_one_line_within_its_time() {
         }),
         ("closed before the headers", 3, "no answer from 127.0.0.1:", |c| c.read_request().map(drop)),
         ("reset inside the headers", 3, "no answer from 127.0.0.1:", |c| {
-            answer(c, START)?;
+            c.answer(START)?;
             thread::sleep(Duration::from_millis(50));
             reset(c)
         }),
         ("reset inside the body", 3, "answer from 127.0.0.1:", |c| {
-            answer(c, START)?;
+            c.answer(START)?;
             c.write(b"content-length: 100\r\n\r\n{\"object\":")?;
             thread::sleep(Duration::from_millis(50));
             reset(c)
         }),
         ("a body shorter than its length", 3, "only part of an answer from 127.0.0.1:", |c| {
-            answer(c, START)?;
+            c.answer(START)?;
             c.write(b"content-length: 100\r\n\r\n{\"object\":")
         }),
         ("a close-delimited body that is cut", 3, "was cut short", |c| {
-            answer(c, START)?;
+            c.answer(START)?;
             c.write(b"connection: close\r\n\r\n{\"object\":\"fine_tuning.jo")
         }),
-        ("an empty body", 3, "was cut short", |c| answer(c, &response("200 OK", &[], ""))),
+        ("an empty body", 3, "was cut short", |c| c.answer(&response("200 OK", &[], ""))),
         ("a broken chunk", 1, "does not answer in HTTP: ", |c| {
-            answer(c, START)?;
+            c.answer(START)?;
             c.write(b"transfer-encoding: chunked\r\n\r\nxyz\r\n{}\r\n")
         }),
         ("a chunk that is cut", 3, "only part of an answer from 127.0.0.1:", |c| {
-            answer(c, START)?;
+            c.answer(START)?;
             c.write(b"transfer-encoding: chunked\r\n\r\n100\r\n{\"object\":")
         }),
-        ("something else than HTTP", 1, "does not answer in HTTP: ", |c| answer(c, b"220 ready\r\n\r\n")),
+        ("something else than HTTP", 1, "does not answer in HTTP: ", |c| c.answer(b"220 ready\r\n\r\n")),
         ("no answer", 2, "no answer from 127.0.0.1:", |c| {
             c.read_request()?;
             thread::sleep(Duration::from_secs(10));
             Ok(())
         }),
         ("one byte a second", 2, "only part of an answer from 127.0.0.1:", |c| {
-            answer(c, START)?;
+            c.answer(START)?;
             c.write(b"content-length: 100\r\n\r\n")?;
             (0..10).try_for_each(|_| {
                 thread::sleep(Duration::from_secs(1));
                 c.write(b" ")
             })
         }),
-        ("11 MiB", 1, "is over 10 MiB", |c| answer(c, &response("200 OK", &[], &" ".repeat(11 << 20)))),
+        ("11 MiB", 1, "is over 10 MiB", |c| c.answer(&response("200 OK", &[], &" ".repeat(11 << 20)))),
         ("11 MiB in chunks", 1, "is over 10 MiB", |c| {
-            answer(c, START)?;
+            c.answer(START)?;
             c.write(b"transfer-encoding: chunked\r\n\r\n")?;
             let chunk = format!("100000\r\n{}\r\n", " ".repeat(1 << 20));
             (0..11).try_for_each(|_| c.write(chunk.as_bytes()))
         }),
         ("endless headers", 1, "does not answer in HTTP: ", |c| {
-            answer(c, START)?;
+            c.answer(START)?;
             (0..100_000).try_for_each(|n| c.write(format!("x-header-{n}: x\r\n").as_bytes()))
         }),
         ("one endless header", 1, "are over 16 KiB", |c| {
-            answer(c, START)?;
+            c.answer(START)?;
             c.write(b"x-header: ")?;
             (0..10_000).try_for_each(|_| c.write(&[b'x'; 1000]))
         }),
@@ -108,37 +103,37 @@ fn each_fault_ends_in_one_line_within_its_time() {
                 let page = "<html><title>Sign in to Wi-Fi</title></html>";
                 let head =
                     format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n", page.len());
-                answer(c, format!("{head}{page}").as_bytes())
+                c.answer(format!("{head}{page}").as_bytes())
             },
         ),
         ("truncated JSON", 3, "was cut short", |c| {
-            answer(c, &response("200 OK", &[], r#"{"object":"fine_tuning.job""#))
+            c.answer(&response("200 OK", &[], r#"{"object":"fine_tuning.job""#))
         }),
-        ("broken JSON", 1, "JSON that cannot be read: ", |c| answer(c, &response("200 OK", &[], "{\"object\" 1}"))),
+        ("broken JSON", 1, "JSON that cannot be read: ", |c| c.answer(&response("200 OK", &[], "{\"object\" 1}"))),
         ("broken UTF-8", 1, "JSON that cannot be read: ", |c| {
-            answer(c, START)?;
+            c.answer(START)?;
             c.write(b"content-length: 7\r\n\r\n{\"\xff\":1}")
         }),
         ("another object", 1, r#"an object of the kind "list", not a fine-tuning job"#, |c| {
-            answer(c, &response("200 OK", &[], r#"{"object":"list","data":[]}"#))
+            c.answer(&response("200 OK", &[], r#"{"object":"list","data":[]}"#))
         }),
-        ("an array", 1, "JSON that is not a fine-tuning job", |c| answer(c, &response("200 OK", &[], "[]"))),
+        ("an array", 1, "JSON that is not a fine-tuning job", |c| c.answer(&response("200 OK", &[], "[]"))),
         ("another job", 1, "answered with another job, ftjob-2023; check OPENAI_BASE_URL", |c| {
-            answer(c, &response("200 OK", &[], &sample_api::job("ftjob-2023").to_string()))
+            c.answer(&response("200 OK", &[], &sample_api::job("ftjob-2023").to_string()))
         }),
         ("deep nesting", 1, "recursion limit exceeded", |c| {
             let body = format!(r#"{{"metadata":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
-            answer(c, &response("200 OK", &[], &body))
+            c.answer(&response("200 OK", &[], &body))
         }),
         ("a name that cannot be told from a number", 1, "$serde_json::private::Number", |c| {
             let mut job = sample_api::job("ftjob-abc123").to_string();
             job.insert_str(1, r#""metadata":{"$serde_json::private::Number":"1"},"#);
-            answer(c, &response("200 OK", &[], &job))
+            c.answer(&response("200 OK", &[], &job))
         }),
         ("the same name in another spelling", 1, "$serde_json::private::Number", |c| {
             let mut job = sample_api::job("ftjob-abc123").to_string();
             job.insert_str(1, r#""metadata":{"\u0024serde_json::private::Number":"1"},"#);
-            answer(c, &response("200 OK", &[], &job))
+            c.answer(&response("200 OK", &[], &job))
         }),
     ];
     thread::scope(|scope| {
@@ -161,15 +156,15 @@ fn each_fault_ends_in_one_line_within_its_time() {
 #[test]
 fn a_hiccup_is_not_worth_a_word() {
     let hiccups: &[Play] = &[
-        |c| answer(c, &response("429 Too Many Requests", &[("retry-after", "0.05")], "{}")),
-        |c| answer(c, &response("502 Bad Gateway", &[("retry-after-ms", "10")], "<html>")),
-        |c| answer(c, &response("400 Bad Request", &[("x-should-retry", "true")], "{}")),
+        |c| c.answer(&response("429 Too Many Requests", &[("retry-after", "0.05")], "{}")),
+        |c| c.answer(&response("502 Bad Gateway", &[("retry-after-ms", "10")], "<html>")),
+        |c| c.answer(&response("400 Bad Request", &[("x-should-retry", "true")], "{}")),
         |c| {
             c.read_request()?;
             reset(c)
         },
-        |c| answer(c, b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"),
-        |c| answer(c, b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"id\":\"\xc3"),
+        |c| c.answer(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"),
+        |c| c.answer(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"id\":\"\xc3"),
     ];
     for pair in hiccups.chunks(2) {
         let api = SampleApi::start();
@@ -181,8 +176,8 @@ fn a_hiccup_is_not_worth_a_word() {
 
 #[test]
 fn what_will_not_pass_is_not_retried() {
-    let long: Play = |c| answer(c, &response("429 Too Many Requests", &[("retry-after", "120")], "{}"));
-    let told: Play = |c| answer(c, &response("503 Service Unavailable", &[("x-should-retry", "false")], "{}"));
+    let long: Play = |c| c.answer(&response("429 Too Many Requests", &[("retry-after", "120")], "{}"));
+    let told: Play = |c| c.answer(&response("503 Service Unavailable", &[("x-should-retry", "false")], "{}"));
     for (play, expected) in [
         (
             long,
@@ -251,7 +246,7 @@ fn nothing_that_a_server_says_garbles_the_line() {
     let evil: Play = |c| {
         let message = format!("\u{1b}[2Jgone\r\n\u{202e}olleh\u{0} {}", "x".repeat(5000));
         let body = sample_api::error(&message, None, None).to_string();
-        answer(c, &response("404 Not Found", &[("x-request-id", "req_after_the_long_text")], &body))
+        c.answer(&response("404 Not Found", &[("x-request-id", "req_after_the_long_text")], &body))
     };
     api.play(times(1, evil));
     let line = failure(1, helper_for(&api).arg("ftjob-abc123"));
@@ -266,17 +261,9 @@ fn a_signal_ends_it_at_once() {
 
     for (name, number) in [("INT", 2), ("TERM", 15)] {
         let api = SampleApi::start();
-        api.play(times(1, |c| {
-            c.read_request()?;
-            thread::sleep(Duration::from_secs(30));
-            Ok(())
-        }));
+        api.play([silent()]);
         // A shell without job control has its background jobs, perhaps this test, ignore SIGINT: `env` undoes that.
-        let mut command = Command::new("env");
-        for name in inherited_settings() {
-            command.env_remove(name);
-        }
-        let mut child = command
+        let mut child = without_settings(Command::new("env"))
             .args(["--default-signal", PROGRAM, "ftjob-abc123"])
             .envs([("OPENAI_API_KEY", KEY), ("OPENAI_BASE_URL", &api.url())])
             .spawn()

@@ -1,10 +1,9 @@
 //! Runs the helper as Terraform or a shell would, in an environment that the machine's own settings do not reach.
 
-use std::env;
 use std::net::SocketAddr;
-use std::process::Output;
-use std::thread;
+use std::process::{self, Output};
 use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
 use assert_cmd::Command;
 use serde_json::Value;
@@ -18,21 +17,21 @@ pub const KEY: &str = "not-a-real-key-0123456789";
 /// The binary under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_openai-fine-tuning-job");
 
-/// Names of variables that would change what the helper does, wherever they are set on this machine.
-pub fn inherited_settings() -> impl Iterator<Item = String> {
+/// Without the variables that would change what the helper does, wherever they are set on this machine.
+pub fn without_settings(mut command: process::Command) -> process::Command {
     let concerns_us = |name: &String| {
         let name = name.to_ascii_uppercase();
         name.ends_with("_PROXY") || name.starts_with("SSL_CERT_") || name.starts_with("OPENAI_")
     };
-    env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(move |name| concerns_us(name))
+    for name in env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(concerns_us) {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// The helper without arguments, key or API.
 pub fn helper() -> Command {
-    let mut command = Command::new(PROGRAM);
-    for name in inherited_settings() {
-        command.env_remove(name);
-    }
+    let mut command = Command::from_std(without_settings(process::Command::new(PROGRAM)));
     command.timeout(Duration::from_secs(60));
     command
 }
@@ -79,18 +78,27 @@ pub fn failure(exit_code: i32, command: &mut Command) -> String {
 /// Runs it in a terminal of its own, and gives back the exit code and all that the terminal got.
 #[cfg(target_os = "linux")]
 pub fn in_terminal(api: &SampleApi, arguments: &str) -> (Option<i32>, String) {
-    let mut command = std::process::Command::new("script");
-    for name in inherited_settings() {
-        command.env_remove(name);
-    }
-    let output = command
+    let output = without_settings(process::Command::new("script"))
         .args(["--quiet", "--return", "--command", &format!("{PROGRAM} {arguments}"), "/dev/null"])
         .envs([("OPENAI_API_KEY", KEY), ("OPENAI_BASE_URL", &api.url())])
-        .stdin(std::process::Stdio::null())
+        .stdin(process::Stdio::null())
         .output()
         .expect("`script` is needed: install util-linux (Debian: bsdutils, Fedora: util-linux-script)");
     assert_no_key(&output.stdout);
     (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8 on the terminal"))
+}
+
+/// A file of the repository.
+pub fn text(file: &str) -> String {
+    fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR")))
+        .unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// The blocks of one language in a Markdown file, in their order.
+pub fn code_blocks(file: &str, language: &str) -> Vec<String> {
+    let (text, fence) = (text(file), format!("```{language}\n"));
+    let blocks = text.split(&fence).skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.map(ToOwned::to_owned).collect()
 }
 
 /// Waits for what has to happen soon, rather than for ever.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::certificates::Authority;
 use crate::helper::{failure, helper_for, refusing_address, result};
-use crate::sample_api::{self, Connection, Fault, LISTED, SampleApi, answering, error, numbered_job, response};
+use crate::sample_api::{self, Connection, Fault, LISTED, SampleApi, answering, error, numbered_job, response, silent};
 
 fn numbered(numbers: impl IntoIterator<Item = usize>) -> String {
     let ids: Vec<_> = numbers.into_iter().map(|number| format!("ftjob-n{number}")).collect();
@@ -18,6 +18,11 @@ fn numbered(numbers: impl IntoIterator<Item = usize>) -> String {
 
 fn parsed(text: &Value) -> Value {
     serde_json::from_str(text.as_str().unwrap()).unwrap()
+}
+
+/// How many jobs a result has.
+fn count(command: &mut assert_cmd::Command) -> usize {
+    result(command).as_object().unwrap().len()
 }
 
 fn refusing(status: &'static str, message: &'static str) -> Fault {
@@ -39,7 +44,7 @@ fn jobs_by_id_take_few_connections_and_each_is_asked_for_once() {
             assert_eq!(job[key], served[key], "{id}");
         }
     }
-    let asked: Vec<_> = api.requests().into_iter().map(|request| request.path).collect();
+    let asked = api.paths();
     assert_eq!(asked.iter().collect::<BTreeSet<_>>().len(), asked.len(), "{asked:?}");
     assert!(pages(&api) <= LISTED.div_ceil(100), "{asked:?}");
     assert!(api.connections() <= 16, "{}", api.connections());
@@ -85,7 +90,7 @@ fn a_list_that_cannot_be_had_or_is_over_is_not_asked_for_again() {
     {
         let api = SampleApi::start();
         api.play(first_answers(&to_list));
-        assert_eq!(result(helper_for(&api).arg(numbered(1..=100))).as_object().unwrap().len(), 100);
+        assert_eq!(count(helper_for(&api).arg(numbered(1..=100))), 100);
         assert_eq!((api.requests().len(), pages(&api)), (100 - 15, 0));
     }
 }
@@ -104,8 +109,7 @@ fn jobs_are_had_without_the_list_too() {
         let api = SampleApi::start();
         let page = answer.clone();
         api.lists(move || (status, page.clone()));
-        let jobs = result(helper_for(&api).arg(numbered(1..=400)));
-        assert_eq!(jobs.as_object().unwrap().len(), 400, "{answer}");
+        assert_eq!(count(helper_for(&api).arg(numbered(1..=400))), 400, "{answer}");
         assert!(api.connections() <= 16, "{answer}");
         let pages = pages(&api);
         assert!(pages <= most_pages, "{pages} pages of {answer}");
@@ -119,20 +123,20 @@ fn jobs_are_had_without_the_list_too() {
         ("200 OK", json!({}))
     });
     let start = Instant::now();
-    assert_eq!(result(helper_for(&api).arg(numbered(1..=400))).as_object().unwrap().len(), 400);
+    assert_eq!(count(helper_for(&api).arg(numbered(1..=400))), 400);
     assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     assert!(list.try_recv().is_ok());
 }
 
 fn pages(api: &SampleApi) -> usize {
-    api.requests().iter().filter(|request| request.path.contains('?')).count()
+    api.paths().iter().filter(|path| path.contains('?')).count()
 }
 
 #[test]
 fn few_jobs_and_those_that_are_waited_for_are_not_looked_for_in_the_list() {
     let api = SampleApi::start();
-    assert_eq!(result(helper_for(&api).arg(numbered(1..=32))).as_object().unwrap().len(), 32);
-    assert_eq!(result(helper_for(&api).args([&numbered(1..=40), "wait=1m"])).as_object().unwrap().len(), 40);
+    assert_eq!(count(helper_for(&api).arg(numbered(1..=32))), 32);
+    assert_eq!(count(helper_for(&api).args([&numbered(1..=40), "wait=1m"])), 40);
     assert_eq!((api.requests().len(), pages(&api)), (32 + 40, 0));
 }
 
@@ -188,20 +192,13 @@ fn hiccups_among_many_are_not_worth_a_word() {
     let hiccup = |_| -> Fault { answering(response("502 Bad Gateway", &[("retry-after-ms", "5")], "")) };
     // As many as one job can have without failing, should it meet them all.
     api.play((0..2).map(hiccup));
-    assert_eq!(result(helper_for(&api).arg(numbered(1..=60))).as_object().unwrap().len(), 60);
+    assert_eq!(count(helper_for(&api).arg(numbered(1..=60))), 60);
 }
 
 #[test]
 fn one_timeout_holds_for_all() {
     let api = SampleApi::start();
-    let silent = |_| -> Fault {
-        Box::new(|connection: &mut Connection| {
-            connection.read_request()?;
-            thread::sleep(Duration::from_secs(20));
-            Ok(())
-        })
-    };
-    api.play((0..500).map(silent));
+    api.play((0..500).map(|_| silent()));
     let start = Instant::now();
     let line = failure(1, helper_for(&api).args([&numbered(1..=100), "timeout=2s"]));
     assert!(line.starts_with("100 of 100 fine-tuning jobs were not read: ftjob-n1: no answer from "), "{line}");
@@ -219,7 +216,7 @@ fn a_result_that_is_too_long_says_how_many_jobs_fit() {
     }
     let line = failure(1, helper_for(&api).arg(numbered(1..=7)));
     assert!(line.starts_with("7 jobs are too many, ask for at most 5 of these at once: the result has 22"), "{line}");
-    assert_eq!(result(helper_for(&api).arg(numbered(1..=5))).as_object().unwrap().len(), 5);
+    assert_eq!(count(helper_for(&api).arg(numbered(1..=5))), 5);
 }
 
 #[test]
@@ -255,7 +252,7 @@ fn many_jobs_can_be_waited_for_and_required() {
 fn the_most_recent_job_is_found_with_few_requests() {
     let api = SampleApi::start();
     let most_recent = |filters: &[&str]| result(helper_for(&api).arg("most_recent=true").args(filters));
-    let asked = |before: usize| api.requests()[before..].iter().map(|request| request.path.clone()).collect::<Vec<_>>();
+    let asked = |before: usize| api.paths().split_off(before);
 
     assert_eq!(most_recent(&[])["id"], format!("ftjob-n{LISTED}"));
     assert_eq!(asked(0), ["/v1/fine_tuning/jobs?limit=1"]);

@@ -5,25 +5,19 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::engines::output;
-use crate::helper::{PROGRAM, failure, helper_for, run};
+use crate::helper::{PROGRAM, code_blocks, failure, helper_for, run, text};
 use crate::protocol::DOCUMENTED_KEYS;
 use crate::sample_api::{self, SampleApi};
 
-fn readme() -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
-}
-
 /// The blocks of one language, without what indents them.
 fn blocks(language: &str) -> Vec<String> {
-    let readme = readme();
-    let fence = format!("```{language}\n");
-    let blocks = readme.split(&fence).skip(1).filter_map(|rest| rest.split("```").next());
+    let blocks = code_blocks("README.md", language).into_iter();
     blocks.map(|block| block.lines().map(|line| format!("{}\n", line.trim())).collect()).collect()
 }
 
 /// The first cells of the table under a heading, as far as they are code.
 fn codes_in_table(heading: &str) -> Vec<String> {
-    let readme = readme();
+    let readme = text("README.md");
     let section = readme.split(&format!("\n## {heading}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
     let cells = section.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split('|').nth(1));
     cells.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(ToOwned::to_owned).collect::<Vec<_>>()).collect()
@@ -72,7 +66,7 @@ fn cargo_installs_the_program_and_nothing_else() {
 
 #[test]
 fn the_other_commands_are_targets_of_make() {
-    let makefile = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Makefile")).unwrap();
+    let makefile = text("Makefile");
     let commands = blocks("sh").concat();
     let targets: Vec<_> = commands.lines().filter_map(|line| line.strip_prefix("make ")).collect();
     assert_eq!(targets, ["demo", "test"]);

@@ -1,13 +1,12 @@
 //! What a read costs before the machine's speed matters: connections, handshakes, round trips, records, threads.
 
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::Duration;
 
 use crate::certificates::Authority;
 use crate::helper::{KEY, PROGRAM, helper_for, result};
 use crate::relay::{Relay, Side};
-use crate::sample_api::{Fault, SampleApi, job, response};
+use crate::sample_api::{SampleApi, answering_after, job, response};
 
 /// A TLS record's type (RFC 8446, section 5.1).
 const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -55,12 +54,8 @@ fn record_types(mut bytes: &[u8]) -> Vec<u8> {
 fn there_is_at_most_one_thread_beside_main() {
     let authority = Authority::new();
     let api = SampleApi::start_tls(authority.server("127.0.0.1"));
-    let slow: Fault = Box::new(|connection| {
-        connection.read_request()?;
-        thread::sleep(Duration::from_millis(200));
-        connection.write(&response("200 OK", &[], &job("ftjob-abc123").to_string()))
-    });
-    api.play([slow]);
+    let answer = response("200 OK", &[], &job("ftjob-abc123").to_string());
+    api.play([answering_after(Duration::from_millis(200), answer)]);
     let mut helper = Command::new(PROGRAM)
         .env_clear()
         .envs([("OPENAI_API_KEY", KEY), ("OPENAI_BASE_URL", &api.url())])

@@ -12,10 +12,13 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::engines::{self, Engine};
-use crate::helper::{KEY, PROGRAM, assert_no_key, failure, helper, helper_for, inherited_settings, result};
+use crate::helper::{
+    KEY, PROGRAM, assert_no_key, code_blocks, failure, helper, helper_for, result, text, without_settings,
+};
 use crate::sample_api::{self, Fault, SampleApi, answering, response};
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
+const PLAN: &[&str] = &["plan", "-input=false", "-no-color"];
 
 fn engines() -> &'static [Engine] {
     static ENGINES: OnceLock<Result<Vec<Engine>, String>> = OnceLock::new();
@@ -57,13 +60,8 @@ impl Workspace {
     }
 
     fn command(&self, args: &[&str]) -> assert_cmd::Command {
-        let mut command = self.engine.command(&self.folder);
-        for name in inherited_settings() {
-            command.env_remove(name);
-        }
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = Path::new(PROGRAM).parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&path));
-        command.env("PATH", std::env::join_paths(folders).unwrap());
+        let mut command = without_settings(self.engine.command(&self.folder));
+        command.env("PATH", engines::path_with(Path::new(PROGRAM)).unwrap());
         command.env("OPENAI_API_KEY", KEY).env("OPENAI_BASE_URL", self.api.url()).args(args);
         let mut command = assert_cmd::Command::from_std(command);
         command.timeout(Duration::from_secs(120));
@@ -115,20 +113,15 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn text(file: &str) -> String {
-    fs::read_to_string(Path::new(REPOSITORY).join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
-}
-
-/// The configurations in a Markdown file, in their order.
-fn configurations(file: &str) -> Vec<String> {
-    let text = text(file);
-    let blocks = text.split("```hcl\n").skip(1);
-    blocks.map(|block| block.split("```").next().unwrap_or_default().to_owned()).collect()
-}
-
 /// Without blanks and frames, which the engines put where a line gets too long.
 fn folded(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace() && !"│╷╵".contains(*c)).collect()
+}
+
+/// Sees to it that the engine says this, wherever it breaks the lines.
+#[track_caller]
+fn assert_says(said: &str, words: &str) {
+    assert!(folded(said).contains(&folded(words)), "not {words:?} in {said}");
 }
 
 /// The blocks of this kind in a file, by name.
@@ -140,7 +133,7 @@ fn blocks(file: &str, kind: &str) -> Vec<(String, String)> {
 
 #[test]
 fn the_data_source_of_the_readme_applies_as_it_is() {
-    let example = configurations("README.md").remove(0);
+    let example = code_blocks("README.md", "hcl").remove(0);
     assert_eq!(example, text("terraform/examples/existing-data-source/main.tf"));
     for engine in engines() {
         let workspace = Workspace::new(engine, &example);
@@ -153,7 +146,7 @@ fn the_data_source_of_the_readme_applies_as_it_is() {
 
 #[test]
 fn the_module_of_the_readme_applies_from_a_git_tag() {
-    let example = configurations("README.md").remove(1);
+    let example = code_blocks("README.md", "hcl").remove(1);
     let source = example.split('"').find(|text| text.starts_with("git::")).expect("a Git source");
     let (address, folder) = source.split_once("//terraform?").map(|(a, f)| (a, format!("//terraform?{f}"))).unwrap();
     assert_eq!(example.replace(source, "../.."), text("terraform/examples/basic/main.tf"));
@@ -181,7 +174,7 @@ fn the_module_of_the_readme_applies_from_a_git_tag() {
 #[test]
 fn the_configurations_of_the_modules_readmes_apply() {
     for folder in ["terraform", "terraform/modules/jobs"] {
-        let configuration = configurations(&format!("{folder}/README.md")).remove(0);
+        let configuration = code_blocks(&format!("{folder}/README.md"), "hcl").remove(0);
         let source = configuration.split('"').find(|text| text.starts_with("git::")).expect("a Git source");
         assert!(source.contains(&format!(".git//{folder}?ref=v")), "{source}");
         for engine in engines() {
@@ -211,8 +204,8 @@ fn every_example_applies_as_it_is() {
 fn the_guard_stops_for_a_job_without_a_model_and_only_warns_about_the_rest() {
     for engine in engines() {
         let workspace = Workspace::of(engine, "terraform/examples/guard");
-        let warned = workspace.succeed(&["plan", "-input=false", "-no-color"]);
-        assert!(folded(&warned).contains(&folded("ftjob-abc123 was trained without a validation file")), "{warned}");
+        let warned = workspace.succeed(PLAN);
+        assert_says(&warned, "ftjob-abc123 was trained without a validation file");
         for (id, why) in [
             ("ftjob-failed", "ftjob-failed is failed, so there is no model to use: The job failed due to an unsafe"),
             ("ftjob-running", "ftjob-running is running, so there is no model to use: it states no error"),
@@ -221,7 +214,7 @@ fn the_guard_stops_for_a_job_without_a_model_and_only_warns_about_the_rest() {
             for command in [&["plan"][..], &["apply", "-auto-approve"]] {
                 let args = [command, &["-input=false", "-no-color", &variable]].concat();
                 let said = workspace.fail(&args);
-                assert!(folded(&said).contains(&folded(why)), "{said}");
+                assert_says(&said, why);
             }
         }
     }
@@ -230,7 +223,7 @@ fn the_guard_stops_for_a_job_without_a_model_and_only_warns_about_the_rest() {
 #[test]
 fn failures_are_whole_and_readable() {
     // The README's data source without its program, then the failures that the helper itself tells.
-    let bare = configurations("README.md").remove(0).replace("\"openai-fine-tuning-job\"", "\"no-such-program\"");
+    let bare = code_blocks("README.md", "hcl").remove(0).replace("\"openai-fine-tuning-job\"", "\"no-such-program\"");
     let configuration = bare
         + r#"
         module "no_program" {
@@ -287,7 +280,7 @@ fn failures_are_whole_and_readable() {
         let said = plan("-no-color");
         for line in whole {
             let line = line.replace("req_sample2", "req_sample3");
-            assert!(folded(&said).contains(&folded(&line)), "{engine}: not {line:?} in {said}");
+            assert_says(&said, &line);
         }
         for hint in [
             "program not found? See README, Install",
@@ -418,8 +411,8 @@ fn an_id_that_is_none_is_refused_in_the_helper_s_words() {
     let configuration = "module \"example\" {\n  source = \"./terraform\"\n  fine_tuning_job_id = \"a/b\"\n}\n";
     for engine in engines() {
         let workspace = Workspace::new(engine, configuration);
-        let said = workspace.fail(&["plan", "-input=false", "-no-color"]);
-        assert!(folded(&said).contains(&folded(&said_by_helper)), "{said_by_helper:?} not in {said}");
+        let said = workspace.fail(PLAN);
+        assert_says(&said, &said_by_helper);
         assert!(said.contains("on main.tf line 3"), "{said}");
         assert_eq!(workspace.api.connections(), 0);
     }
@@ -447,7 +440,7 @@ fn a_status_that_is_not_met_stops_the_plan_and_a_destroy_that_reads() {
         let line = failure(1, helper_for(&workspace.api).args(["ftjob-failed", "require_status=succeeded"]));
         assert!(line.contains("The job failed due to an unsafe training file"), "{line}");
         let said = workspace.fail(&["plan", "-input=false", "-no-color", "-var=fine_tuning_job_id=ftjob-failed"]);
-        assert!(folded(&said).contains(&folded(&line)), "{said}");
+        assert_says(&said, &line);
 
         // The job of what was deployed is no more what it was.
         workspace.apply();
@@ -456,7 +449,7 @@ fn a_status_that_is_not_met_stops_the_plan_and_a_destroy_that_reads() {
         workspace.api.moves("ftjob-abc123", [failed], None);
         let destroy = ["destroy", "-auto-approve", "-input=false", "-no-color"];
         let said = workspace.fail(&destroy);
-        assert!(folded(&said).contains(&folded(&line.replace("ftjob-failed", "ftjob-abc123"))), "{said}");
+        assert_says(&said, &line.replace("ftjob-failed", "ftjob-abc123"));
         let asked = workspace.api.requests().len();
         let said = workspace.succeed(&[&destroy[..], &["-refresh=false"]].concat());
         assert!(said.contains("1 destroyed"), "{said}");
@@ -484,86 +477,67 @@ fn the_newest_job_is_found_in_three_requests() {
               suffix      = "support"
             }
             "#;
-        let said = Workspace::new(engine, configuration).fail(&["plan", "-input=false", "-no-color"]);
-        assert!(folded(&said).contains(&folded(&line)), "{line:?} not in {said}");
+        let said = Workspace::new(engine, configuration).fail(PLAN);
+        assert_says(&said, &line);
+    }
+}
+
+/// The module for many jobs with these arguments, and what it gives back.
+fn jobs_module(arguments: &str) -> String {
+    format!(
+        "module \"jobs\" {{\n  source = \"./terraform/modules/jobs\"\n{arguments}\n}}\n\
+         output \"ids\" {{\n  value = module.jobs.ids\n}}\noutput \"jobs\" {{\n  value = module.jobs.jobs\n}}\n"
+    )
+}
+
+/// Sees to it that these are the numbered jobs, and no others.
+fn assert_numbered(jobs: &Value, numbers: &[usize]) {
+    assert_eq!(jobs.as_object().unwrap().len(), numbers.len());
+    for &number in numbers {
+        assert_as_served(&jobs[format!("ftjob-n{number}")], &sample_api::numbered_job(number));
     }
 }
 
 #[test]
 fn a_hundred_jobs_take_one_process() {
     let ids: Vec<_> = (1..=100).rev().map(|number| format!("ftjob-n{number}")).collect();
-    let configuration = r#"
-        module "jobs" {
-          source              = "./terraform/modules/jobs"
-          fine_tuning_job_ids = concat(IDS, ["ftjob-n100"]) # asked once
-        }
-        output "ids" {
-          value = module.jobs.ids
-        }
-        output "jobs" {
-          value = module.jobs.jobs
-        }
-        "#;
+    // The last one is asked for once.
+    let configuration = jobs_module(&format!("fine_tuning_job_ids = concat({ids:?}, [\"ftjob-n100\"])"));
     for engine in engines() {
-        let workspace = Workspace::new(engine, &configuration.replace("IDS", &format!("{ids:?}")));
+        let workspace = Workspace::new(engine, &configuration);
         workspace.succeed(&["plan", "-input=false"]);
-        let asked: Vec<_> = workspace.api.requests().into_iter().map(|request| request.path).collect();
+        let asked = workspace.api.paths();
         assert_eq!(asked.iter().collect::<BTreeSet<_>>().len(), asked.len(), "{asked:?}");
         assert!(workspace.api.connections() <= 16, "{}", workspace.api.connections());
         let outputs = workspace.apply();
         assert_eq!(outputs["ids"].as_array().unwrap()[..100], *json!(ids).as_array().unwrap());
-        assert_eq!(outputs["jobs"].as_object().unwrap().len(), 100);
-        for number in 1..=100 {
-            assert_as_served(&outputs["jobs"][format!("ftjob-n{number}")], &sample_api::numbered_job(number));
-        }
+        assert_numbered(&outputs["jobs"], &(1..=100).collect::<Vec<_>>());
     }
 }
 
 #[test]
 fn jobs_can_be_chosen_by_what_they_have() {
-    let configuration = r#"
-        module "jobs" {
-          source   = "./terraform/modules/jobs"
-          model    = "davinci-002"
-          status   = "succeeded"
-          suffix   = "support"
-          metadata = { env = "prod" }
-          limit    = 3
-        }
-        output "ids" {
-          value = module.jobs.ids
-        }
-        output "jobs" {
-          value = module.jobs.jobs
-        }
-        "#;
+    let configuration = jobs_module(
+        r#"
+        model    = "davinci-002"
+        status   = "succeeded"
+        suffix   = "support"
+        metadata = { env = "prod" }
+        limit    = 3
+        "#,
+    );
     for engine in engines() {
-        let outputs = Workspace::new(engine, configuration).apply();
+        let outputs = Workspace::new(engine, &configuration).apply();
         assert_eq!(outputs["ids"], json!(["ftjob-n20", "ftjob-n18", "ftjob-n16"]));
-        assert_eq!(outputs["jobs"].as_object().unwrap().len(), 3);
-        for number in [16, 18, 20] {
-            assert_as_served(&outputs["jobs"][format!("ftjob-n{number}")], &sample_api::numbered_job(number));
-        }
+        assert_numbered(&outputs["jobs"], &[16, 18, 20]);
     }
 }
 
 #[test]
 fn no_ids_take_no_request_no_key_and_no_program() {
-    let configuration = r#"
-        module "jobs" {
-          source              = "./terraform/modules/jobs"
-          fine_tuning_job_ids = []
-          program             = ["no-such-program"]
-        }
-        output "ids" {
-          value = module.jobs.ids
-        }
-        output "jobs" {
-          value = module.jobs.jobs
-        }
-        "#;
+    let configuration = jobs_module("fine_tuning_job_ids = []\nprogram = [\"no-such-program\"]");
     for engine in engines() {
-        let workspace = Workspace::new(engine, configuration);
+        let workspace = Workspace::new(engine, &configuration);
         let mut apply = workspace.command(&["apply", "-auto-approve", "-input=false", "-no-color"]);
         let (code, said) = workspace.run(apply.env_remove("OPENAI_API_KEY"));
         assert_eq!(code, Some(0), "{said}");
@@ -577,7 +551,7 @@ fn no_ids_take_no_request_no_key_and_no_program() {
 fn a_hiccup_does_not_show() {
     // What Terraform says, without how long it took.
     let plan = |workspace: &Workspace| {
-        let said = workspace.succeed(&["plan", "-input=false", "-no-color"]);
+        let said = workspace.succeed(PLAN);
         said.lines()
             .filter(|line| !line.contains("Read complete after"))
             .map(|line| format!("{line}\n"))
@@ -616,9 +590,9 @@ fn an_api_that_never_answers_ends_a_plan_in_time() {
                 hung_up.map(drop)
             })
         }));
-        let said = workspace.fail(&["plan", "-input=false", "-no-color"]);
-        assert!(folded(&said).contains(&folded("no answer from 127.0.0.1:")), "{said}");
-        assert!(folded(&said).contains(&folded("(after 2 attempts)")), "{said}");
+        let said = workspace.fail(PLAN);
+        assert_says(&said, "no answer from 127.0.0.1:");
+        assert_says(&said, "(after 2 attempts)");
         let times: Vec<_> = (0..4).map(|_| times.recv_timeout(Duration::from_secs(10)).unwrap()).collect();
         let taken = times[3] - times[0];
         assert!((2000..4000).contains(&taken.as_millis()), "{taken:?}");

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 #[cfg(target_os = "linux")]
 use crate::helper::in_terminal;
 use crate::helper::{KEY, PROGRAM, failure, helper_for, result, run, wait_until};
-use crate::sample_api::{self, Connection, Fault, SampleApi, answering, error, response};
+use crate::sample_api::{self, Fault, SampleApi, answering, answering_after, error, response, silent};
 
 const SOON: Option<Duration> = Some(Duration::from_millis(10));
 
@@ -101,11 +101,7 @@ fn hiccups_between_looks_are_waited_out() {
 #[test]
 fn a_slow_api_has_the_time_that_it_needs() {
     let api = moving(&["succeeded"]);
-    api.play([Box::new(|connection: &mut Connection| {
-        connection.read_request()?;
-        thread::sleep(Duration::from_millis(600));
-        connection.write(&response("200 OK", &[], &look("succeeded").to_string()))
-    }) as Fault]);
+    api.play([answering_after(Duration::from_millis(600), response("200 OK", &[], &look("succeeded").to_string()))]);
     assert_eq!(result(helper_for(&api).args(["ftjob-moving", "wait=1500ms"]))["status"], "succeeded");
 }
 
@@ -260,15 +256,9 @@ fn people_see_what_happens() {
 #[cfg(target_os = "linux")]
 fn events_that_do_not_come_take_no_time_from_the_wait() {
     let api = moving(&["running"]);
-    let silent: fn(&mut Connection) -> std::io::Result<()> = |connection| {
-        connection.read_request()?;
-        thread::sleep(Duration::from_secs(30));
-        Ok(())
-    };
     // The first look is answered by hand, so that the next request is for events.
     let first = response("200 OK", &[], &look_without_estimate("running").to_string());
-    let first: Fault = answering(first);
-    api.play([first, Box::new(silent)]);
+    api.play([answering(first), silent()]);
     let start = Instant::now();
     let (code, screen) = in_terminal(&api, "ftjob-moving wait=2s");
     assert!(code == Some(1) && screen.contains("is still running"), "{screen}");

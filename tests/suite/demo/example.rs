@@ -104,9 +104,7 @@ fn demo(program: &Path, folder: &Path) -> Result<()> {
     let example = example.context("the README has no example")?.replace("ftjob-abc123", &job);
     fs::write(folder.join("main.tf"), &example)?;
     let engine = engines::set_up()?.into_iter().next().context("there is no engine")?;
-    let path = env::var_os("PATH").unwrap_or_default();
-    let folders = program.parent().map(Path::to_owned).into_iter().chain(env::split_paths(&path));
-    environment.push(("PATH", env::join_paths(folders)?.into_string().ok().context("PATH is not UTF-8")?));
+    environment.push(("PATH", engines::path_with(&program)?.into_string().ok().context("PATH is not UTF-8")?));
     let (mut init, mut apply) = (engine.command(folder), engine.command(folder));
     run(init.args(["init", "-input=false"]).stdout(Stdio::null()).envs(environment.clone()))?;
     let name = Path::new(apply.get_program()).file_stem().unwrap_or_default().display();

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::helper::{KEY, PROGRAM, assert_no_key, inherited_settings};
+use crate::helper::{KEY, PROGRAM, assert_no_key, without_settings};
 use crate::sample_api::SampleApi;
 
 /// The demo, with a folder for temporary files in which nothing may be left.
@@ -17,11 +17,8 @@ fn demo() -> (Command, TempDir) {
     let program = Path::new(PROGRAM).with_file_name("examples").join(format!("demo{EXE_SUFFIX}"));
     // `cargo test` builds it anew, `cargo test --test suite` takes what is there.
     assert!(program.exists(), "the demo is not built: run cargo build --examples");
-    let mut command = Command::new(program);
-    for name in inherited_settings().chain(["JOB".into()]) {
-        command.env_remove(name);
-    }
-    command.arg(PROGRAM).env("TMPDIR", temporary.path());
+    let mut command = without_settings(Command::new(program));
+    command.env_remove("JOB").arg(PROGRAM).env("TMPDIR", temporary.path());
     (command, temporary)
 }
 

@@ -105,6 +105,11 @@ impl SampleApi {
         self.shared.requests.lock().unwrap().clone()
     }
 
+    /// What was asked for, query strings included.
+    pub fn paths(&self) -> Vec<String> {
+        self.requests().into_iter().map(|request| request.path).collect()
+    }
+
     /// From now on `id` is these jobs, one after the other with each look, and stays the last one. With `poll_after`
     /// each answer asks for that pause.
     pub fn moves(&self, id: &str, looks: impl IntoIterator<Item = Value>, poll_after: Option<Duration>) {
@@ -304,10 +309,21 @@ pub fn response(status: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
 /// Gives this answer to one request, whatever was asked.
 pub fn answering(bytes: impl Into<Vec<u8>>) -> Fault {
     let bytes = bytes.into();
+    Box::new(move |connection| connection.answer(&bytes))
+}
+
+/// The same after a pause.
+pub fn answering_after(pause: Duration, bytes: Vec<u8>) -> Fault {
     Box::new(move |connection| {
         connection.read_request()?;
+        thread::sleep(pause);
         connection.write(&bytes)
     })
+}
+
+/// Never answers: no client should have as much patience as this has.
+pub fn silent() -> Fault {
+    answering_after(Duration::from_secs(30), Vec::new())
 }
 
 /// One client's connection, inside TLS where there is any.
@@ -339,6 +355,12 @@ impl Connection {
                 return Ok(None);
             }
         }
+    }
+
+    /// Reads a request and gives this answer to it, whatever was asked.
+    pub fn answer(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.read_request()?;
+        self.write(bytes)
     }
 
     fn receive(&mut self) -> io::Result<usize> {
