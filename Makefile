@@ -1,6 +1,7 @@
 # Needs Rust, Go, Python 3, git and make. The tests and the demo set up all else themselves, under target/.
 
 PROGRAM = $(or $(CARGO_TARGET_DIR),target)/release/openai-fine-tuning-job
+BENCH = $(or $(CARGO_TARGET_DIR),target)/bench
 
 .PHONY: bench build demo test
 
@@ -18,6 +19,11 @@ test:
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 	cargo test
 
-# Takes minutes, on a machine that does nothing else; then README.md and the charts in benches/ say what it measured.
+# Takes minutes, on a machine that does nothing else; then the tables and charts in benches/ say what it measured. With
+# BASELINE=path of another build of the program, it compares that one too. It needs curl, jq and xargs as well.
 bench:
-	cargo bench --bench compare
+	cargo install --quiet --locked --root $(BENCH) --path .
+	cargo install --quiet --locked --root $(BENCH) hyperfine@1.20.0
+	python3 -m venv $(BENCH)/venv
+	$(BENCH)/venv/bin/python -m pip install --quiet openai==3.54.0
+	BASELINE="$(abspath $(BASELINE))" cargo bench --bench compare

@@ -1,6 +1,5 @@
-//! `make bench`: the helper beside what a user would take instead. Each does the same work, in turn: it reads the query
-//! on stdin, asks the sample API over TLS on loopback, trusting the same bundle of authorities, and prints a flat map.
-//! (curl alone gets the URL and prints the answer as it is: the least that any script around it takes.)
+//! `make bench`: the program beside what a user would take instead of it. `benches/README.md` says what is compared and
+//! how; the tables there and the charts are written here.
 
 #[path = "../../tests/suite/certificates.rs"]
 #[allow(dead_code)] // what only the tests use
@@ -8,9 +7,7 @@ mod certificates;
 #[path = "../../tests/suite/engines.rs"]
 #[allow(dead_code)]
 mod engines;
-mod many;
 mod measure;
-mod plan;
 #[path = "../../tests/suite/relay.rs"]
 #[allow(dead_code)]
 mod relay;
@@ -19,330 +16,146 @@ mod report;
 #[allow(dead_code)]
 mod sample_api;
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
-use std::time::Duration;
-use std::{env, fs, thread};
+use std::process::Command;
+use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::certificates::Authority;
-use crate::many::{Seen, Taken};
-use crate::measure::{Cost, instructions, measure, median};
-use crate::relay::Relay;
-use crate::report::{number, table};
-use crate::sample_api::SampleApi;
+use crate::engines::{Engine, output};
+use crate::measure::{Bench, Contender, KEY};
 
-/// An odd number, so that the median is one of the runs.
-const ROUNDS: usize = 21;
-const ROUND_TRIP: Duration = Duration::from_millis(50);
+const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/compare");
+const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/terraform");
 const JOB: &str = "ftjob-abc123";
-const QUERY: &str = r#"{"fine_tuning_job_id":"ftjob-abc123"}"#;
-const KEY: &str = "not-a-real-key";
-const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
-const SDK: &str = "openai==3.54.0";
-/// Where systems keep all their authorities in one file: Debian, Fedora, the others.
-const BUNDLES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
-const FOLDER: &str = "/etc/ssl/certs";
+/// What only the goals compare, where the environment has `BASELINE`: another build of the program.
+const BASELINE: &str = "baseline";
 
-/// Fewer rounds of what takes long.
-pub fn rounds(jobs: usize) -> usize {
-    match jobs {
-        0..=1 => ROUNDS,
-        2..=10 => 7,
-        11..=100 => 5,
-        _ => 3,
-    }
-}
+fn main() -> Result<()> {
+    let bench = Bench::new(engines::target_folder()?.join("bench"))?;
+    let program = bench.folder.join("bin/openai-fine-tuning-job");
+    let python = bench.folder.join("venv/bin/python");
+    let baseline = env::var_os("BASELINE").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let engine = engines::set_up()?.pop().context("there is no engine")?;
 
-struct Contender {
-    name: &'static str,
-    /// What has to be on this machine for it.
-    tools: &'static [&'static str],
-    /// The program and its arguments. No shell reads them, but `$URL` is the API's base URL.
-    command: Vec<String>,
-    medians: Option<Medians>,
-}
-
-#[derive(Clone, Copy)]
-struct Medians {
-    wall: f64,
-    cpu: f64,
-    peak: f64,
-    /// Wall time through the relay.
-    far: f64,
-}
-
-/// What every program asks.
-struct Api {
-    server: SampleApi,
-    near: String,
-    far: String,
-    bundle: PathBuf,
-}
-
-fn main() -> Result<ExitCode> {
-    let mut arguments = env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == measure::LAUNCH) {
-        return measure::launch(arguments);
-    }
-    compare()?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn compare() -> Result<()> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");
-    let helper = install_helper(&folder)?;
-    let python = install_sdk(&folder);
-    let tools = tools(&python);
-    let authority = Authority::new();
-    let (bundle, authorities) = bundle(&authority, &folder)?;
-    let server = SampleApi::start_tls(authority.server("127.0.0.1"));
-    let relay = Relay::start(server.address, ROUND_TRIP);
-    let api = Api { near: server.url(), far: format!("https://{}/v1", relay.address), server, bundle };
-    let engine = engines::set_up().and_then(|mut engines| engines.pop().context("there is no engine"));
-
-    say("reading a job, each program in turn");
-    let mut contenders = contenders(&helper, &python);
-    read_in_turn(&mut contenders, &tools, &api)?;
-
-    say("counting instructions");
-    let count = |file: &Path, folder: &str| {
-        let mut command = contenders[0].asking(&api.near, file);
-        instructions(command.env("SSL_CERT_DIR", folder), QUERY)
-    };
-    let counts = [count(&authority.file(), ""), count(&api.bundle, ""), count(&api.bundle, FOLDER)];
-    let size = fs::metadata(&helper)?.len() as f64 / 1e6;
-
-    say("planning, with each program in turn");
-    let answer = folder.join("answer.json");
-    fs::write(&answer, measure(&contenders[0].asking(&api.near, &api.bundle), QUERY)?.1)?;
-    let print = vec!["cat".into(), answer.display().to_string()];
-    let mut programs = vec![&contenders[0].command, &print];
-    programs.extend(contenders[2].medians.map(|_| &contenders[2].command));
-
-    let mut text = read_table(&contenders);
-    text += "\n";
-    text += &match &engine {
-        Ok(engine) => plan_table(&plan::plans(engine, &programs, &environment(&api.near, &api.bundle), &folder)?),
-        Err(error) => format!("No plans: {error:#}.\n"),
-    };
-
-    say("reading many jobs, each way in turn");
-    let many = many::many(&helper, engine.as_ref().ok(), &api, &folder)?;
-    let newest = many::newest(&helper, &api)?;
-    text += &format!("\n{}\n{}", many::times(&many), many::counts(&many));
-
-    let [one, bundle, both] = counts.map(|count| count.map_or("not counted".into(), |count| format!("{count:.2}")));
-    text += &format!(
-        "\nInstructions of one read, in millions: {one} with one authority, {bundle} with the bundle, {both} with the \
-         bundle and the system's folder. Size of the program: {size:.2} MB.\n\n"
-    );
-    let engine = engine.map_or("no Terraform".into(), |engine| engine.to_string());
-    text += &format!("{}, {engine}; a bundle of {authorities} authorities.\n", conditions(&tools));
-    writeln!(io::stdout(), "{text}")?;
-    let read =
-        contenders.iter().filter_map(|it| Some((it.name.into(), it.medians?.wall, it.name == contenders[0].name)));
-    let read = report::chart("One read over TLS on loopback, wall time", &read.collect::<Vec<_>>());
-    let charts = [("performance", read), ("many", many::chart(&many))];
-    report::write(&text, &charts)?;
-
-    writeln!(io::stdout(), "{}", verdicts(&contenders, counts, size, &many, newest)?)?;
-    Ok(())
-}
-
-/// What the project promises itself.
-fn verdicts(
-    contenders: &[Contender],
-    [_, bundle, both]: [Option<f64>; 3],
-    size: f64,
-    many: &[Vec<Taken>],
-    newest: Seen,
-) -> Result<String> {
-    let ours = contenders[0].medians.context("the helper was not measured")?;
-    let ratio = |number: usize, of: fn(Medians) -> f64| contenders[number].medians.map(|theirs| of(ours) / of(theirs));
-    let three_round_trips = 3.0 * ROUND_TRIP.as_millis() as f64;
-    let hundred = |way: usize| many[2].get(way);
-    let of_blocks = |way: usize| Some(hundred(way)?.far / hundred(many::BLOCKS)?.far);
-    let goals = [
-        ("wall time / curl", ratio(1, |it| it.wall), 0.10),
-        ("wall time / curl and jq", ratio(2, |it| it.wall), 0.07),
-        ("wall time / Python, standard library", ratio(3, |it| it.wall), 0.025),
-        ("wall time / Python, OpenAI's SDK", ratio(4, |it| it.wall), 0.006),
-        ("peak memory / curl", ratio(1, |it| it.peak), 0.35),
-        ("million instructions, bundle", bundle, 6.6),
-        ("million instructions, bundle and folder", both, 10.0),
-        ("ms with 50 ms of round trip", Some(ours.far), three_round_trips + 8.0),
-        ("MB of program", Some(size), 2.5),
-        ("plan of 100 jobs 50 ms away, one block / 100 blocks", of_blocks(many::ONE_BLOCK), 0.35),
-        ("plan of 100 jobs 50 ms away, module / 100 blocks", of_blocks(many::MODULE), 0.35),
-        ("handshakes of that module's plan", hundred(many::MODULE).map(|it| it.seen.handshakes as f64), 16.0),
-        ("requests for the newest of 250 jobs", Some(newest.requests as f64), 3.0),
+    let query = json!({ "fine_tuning_job_id": JOB }).to_string();
+    let mut curl = Command::new("curl");
+    curl.args(["-sSf", "-H", &format!("Authorization: Bearer {KEY}"), &format!("$URL/fine_tuning/jobs/{JOB}")]);
+    let mut contenders: Vec<Contender> = vec![
+        ("openai-fine-tuning-job", Command::new(&program), query.clone()),
+        ("curl alone", curl, String::new()),
+        ("curl and jq", script("sh", "curl_jq.sh"), query.clone()),
+        ("Python, standard library", script(&python, "standard_library.py"), query.clone()),
+        ("Python, OpenAI's SDK", script(&python, "sdk.py"), query.clone()),
     ];
-    let line = |(what, measured, most): (&str, Option<f64>, f64)| match measured {
-        Some(measured) if measured <= most => format!("PASS {what}: {measured:.4}, at most {most}"),
-        Some(measured) => format!("MISS {what}: {measured:.4}, at most {most}"),
-        None => format!("not measured: {what}"),
-    };
-    Ok(goals.map(line).join("\n"))
-}
-
-/// The helper as a user gets it. What cargo builds beside a benchmark has features that only the benchmark needs.
-fn install_helper(folder: &Path) -> Result<PathBuf> {
-    let mut install = Command::new(env!("CARGO"));
-    install.args(["install", "--quiet", "--locked", "--force", "--path", REPOSITORY, "--root"]).arg(folder);
-    ensure!(install.status()?.success(), "the helper was not installed");
-    Ok(folder.join("bin/openai-fine-tuning-job"))
-}
-
-/// A Python of its own, with OpenAI's SDK if it can be had.
-fn install_sdk(folder: &Path) -> PathBuf {
-    let python = folder.join("venv/bin/python");
-    if !python.exists() {
-        let _ = Command::new("python3").args(["-m", "venv"]).arg(folder.join("venv")).status();
+    contenders.extend(baseline.iter().map(|program| (BASELINE, Command::new(program), query.clone())));
+    let one = bench.measure(contenders)?;
+    for it in &one {
+        let printed: Value = serde_json::from_str(&it.near.output).context(it.name)?;
+        ensure!(printed["fine_tuned_model"] == sample_api::job(JOB)["fine_tuned_model"], "{}: {printed}", it.name);
     }
-    let _ = Command::new(&python).args(["-m", "pip", "install", "--quiet", SDK]).status();
-    python
-}
 
-/// The system's bundle with one more authority in it, and how many that makes.
-fn bundle(authority: &Authority, folder: &Path) -> Result<(PathBuf, usize)> {
-    let system = BUNDLES.iter().find_map(|file| fs::read_to_string(file).ok()).context("this system has no bundle")?;
-    let text = system + &fs::read_to_string(authority.file())?;
-    let file = folder.join("bundle.pem");
-    fs::write(&file, &text)?;
-    Ok((file, text.matches("BEGIN CERTIFICATE").count()))
-}
+    let many = [1, 10, 100, 1000].map(|jobs| {
+        let query = json!({ "fine_tuning_job_ids": json!(ids(jobs)).to_string() }).to_string();
+        let mut each = Command::new("xargs");
+        each.args(["-n", "1", "-P", "10"]).arg(&program); // as many at a time as Terraform runs
+        let mut contenders: Vec<Contender> = vec![
+            ("one process", Command::new(&program), query.clone()),
+            ("a process for each", each, ids(jobs).join("\n")),
+        ];
+        contenders.extend(baseline.iter().map(|program| (BASELINE, Command::new(program), query.clone())));
+        bench.measure(contenders)
+    });
+    let many = many.into_iter().collect::<Result<Vec<_>>>()?;
 
-/// Each tool that a contender needs, with what it says of its version, if it is there.
-fn tools(python: &Path) -> Vec<(&'static str, Option<String>)> {
-    let sdk = ["-c", "import openai; print('openai', openai.__version__)"];
-    let version = |program: &Path, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
-        let text = String::from_utf8(output.stdout).ok()?;
-        Some(text.lines().next()?.split(" (").next()?.to_owned())
-    };
-    vec![
-        ("curl", version("curl".as_ref(), &["--version"])),
-        ("jq", version("jq".as_ref(), &["--version"])),
-        ("Python", version(python, &["--version"])),
-        ("openai", version(python, &sdk)),
-    ]
-}
+    let answer = bench.folder.join("answer.json");
+    fs::write(&answer, &one[0].near.output)?;
+    let plans = [1, 100].map(|jobs| {
+        let configurations = configurations(jobs, &program, &answer).into_iter().enumerate();
+        let plan = |(number, (name, configuration)): (usize, (_, Value))| {
+            let plan = plan(&engine, &configuration, &bench.folder.join(format!("plans/{jobs}-{number}")))?;
+            Ok((name, plan, String::new()))
+        };
+        bench.measure(configurations.map(plan).collect::<Result<_>>()?)
+    });
+    let plans = plans.into_iter().collect::<Result<Vec<_>>>()?;
 
-fn contenders(helper: &Path, python: &Path) -> Vec<Contender> {
-    let text = |path: &Path| path.display().to_string();
-    let script = |name: &str| format!("{REPOSITORY}/benches/compare/{name}");
-    let curl = ["curl", "-sSf", "-H", &format!("Authorization: Bearer {KEY}"), &format!("$URL/fine_tuning/jobs/{JOB}")];
-    let contender = |name, tools, command| Contender { name, tools, command, medians: None };
-    vec![
-        contender("openai-fine-tuning-job", &[][..], vec![text(helper)]),
-        contender("curl alone", &["curl"], curl.map(Into::into).to_vec()),
-        contender("curl and jq", &["curl", "jq"], vec!["sh".into(), script("curl_jq.sh")]),
-        contender("Python, standard library", &["Python"], vec![text(python), script("standard_library.py")]),
-        contender("Python, OpenAI's SDK", &["Python", "openai"], vec![text(python), script("sdk.py")]),
-    ]
-}
+    let conditions = output(script("sh", "conditions.sh").arg(&python).arg(&bench.bundle))?;
+    let conditions = format!("{}; {engine}.", String::from_utf8(conditions.stdout)?.trim());
+    report::write(&one, &many, &plans, &conditions)?;
 
-impl Contender {
-    fn asking(&self, url: &str, bundle: &Path) -> Command {
-        let mut words = self.command.iter().map(|word| word.replace("$URL", url));
-        let mut command = Command::new(words.next().unwrap_or_default());
-        command.args(words).envs(environment(url, bundle));
-        command
-    }
-}
-
-/// What all programs understand.
-fn environment(url: &str, bundle: &Path) -> [(&'static str, String); 3] {
-    [("OPENAI_API_KEY", KEY.into()), ("OPENAI_BASE_URL", url.into()), ("SSL_CERT_FILE", bundle.display().to_string())]
-}
-
-/// Each once to see that it prints the right values, then all in turn, so that what else the machine does meets all.
-fn read_in_turn(contenders: &mut [Contender], tools: &[(&str, Option<String>)], api: &Api) -> Result<()> {
-    let is_there = |tool: &&str| tools.iter().any(|(name, version)| name == tool && version.is_some());
-    let mut present: Vec<_> = contenders.iter_mut().filter(|it| it.tools.iter().all(is_there)).collect();
-    for contender in &present {
-        let (_, printed) = measure(&contender.asking(&api.near, &api.bundle), QUERY)?;
-        let printed: Value = serde_json::from_slice(&printed).context(contender.name)?;
-        for key in ["id", "model", "status", "fine_tuned_model"] {
-            ensure!(printed[key] == sample_api::job(JOB)[key], "{} prints another {key}: {printed}", contender.name);
+    let newest = json!({ "most_recent": "true", "suffix": "support", "status": "succeeded" }).to_string();
+    let newest = bench.run(&Command::new(&program), &newest, false)?;
+    let [one_baseline, thousand_baseline] = [one.get(5), many[3].get(2)];
+    for (goal, measured, most) in [
+        ("one job, time / the baseline's", one_baseline.map(|it| one[0].near.time / it.near.time), 1.25),
+        ("one job, time / curl's", Some(one[0].near.time / one[1].near.time), 0.14),
+        ("one job, 50 ms away: three round trips and 8 ms", Some(one[0].far.time), 158.0),
+        ("100 jobs, 50 ms away: ms", Some(many[2][0].far.time), 330.0),
+        (
+            "1,000 jobs, 50 ms away: time / the baseline's",
+            thousand_baseline.map(|it| many[3][0].far.time / it.far.time),
+            0.65,
+        ),
+        ("1,000 jobs: TLS handshakes", Some(many[3][0].far.counts[2] as f64), 32.0),
+        ("plan of 100 jobs, 50 ms away: one block / 100", Some(plans[1][0].far.time / plans[1][2].far.time), 0.4),
+        ("newest of 250 jobs: requests", Some(newest.counts[0] as f64), 3.0),
+        ("size of the program, MB", Some(fs::metadata(&program)?.len() as f64 / 1e6), 3.0),
+    ] {
+        match measured {
+            Some(it) => println!("{} {goal}: {it:.3}, at most {most}", if it <= most { "PASS" } else { "MISS" }),
+            None => println!("skipped {goal}: BASELINE names no other build"),
         }
-    }
-    let (mut near, mut far) = (vec![Vec::new(); present.len()], vec![Vec::new(); present.len()]);
-    for _ in 0..ROUNDS {
-        for (url, costs) in [(&api.near, &mut near), (&api.far, &mut far)] {
-            for (contender, costs) in present.iter().zip(costs) {
-                costs.push(measure(&contender.asking(url, &api.bundle), QUERY)?.0);
-            }
-        }
-    }
-    for ((contender, near), far) in present.iter_mut().zip(near).zip(far) {
-        let of = |costs: &[Cost], pick: fn(&Cost) -> f64| median(costs.iter().map(pick).collect());
-        contender.medians = Some(Medians {
-            wall: of(&near, |cost| cost.wall),
-            cpu: of(&near, |cost| cost.cpu),
-            peak: of(&near, |cost| cost.peak),
-            far: of(&far, |cost| cost.wall),
-        });
     }
     Ok(())
 }
 
-fn read_table(contenders: &[Contender]) -> String {
-    let ours = contenders[0].medians;
-    let row = |contender: &Contender| {
-        let mut cells = vec![contender.name.to_owned()];
-        match contender.medians.zip(ours) {
-            None => cells.extend(vec!["missing".to_owned(); 5]),
-            Some((it, ours)) => cells.extend([
-                number(it.wall, "ms"),
-                number(it.wall / ours.wall, "×"),
-                number(it.cpu, "ms"),
-                number(it.peak, "MB"),
-                number(it.far, "ms"),
-            ]),
-        }
-        cells
-    };
-    let head = ["reading one job", "wall time", "relative", "CPU time", "peak memory", "50 ms away"];
-    table(&head, &contenders.iter().map(row).collect::<Vec<_>>())
+/// A file beside this one, run by this program.
+fn script(interpreter: impl AsRef<Path>, name: &str) -> Command {
+    let mut command = Command::new(interpreter.as_ref());
+    command.arg(format!("{HERE}/{name}"));
+    command
 }
 
-fn plan_table(walls: &[[f64; 2]]) -> String {
-    let names = ["openai-fine-tuning-job", "`cat` of the same answer", "curl and jq"];
-    let row = |(name, [one, hundred]): (&str, &[f64; 2])| vec![name.into(), number(*one, "ms"), number(*hundred, "ms")];
-    let mut rows: Vec<Vec<String>> = names.into_iter().zip(walls).map(row).collect();
-    let share = |jobs: usize| match 1.0 - walls[1][jobs] / walls[0][jobs] {
-        share if share < 0.01 => "lost in the noise".into(),
-        share => format!("{:.0} %", share * 100.0),
-    };
-    rows.insert(1, vec!["its share".into(), share(0), share(1)]);
-    table(&["`terraform plan`", "1 job", "100 jobs"], &rows)
+fn ids(jobs: usize) -> Vec<String> {
+    (1..=jobs).map(|number| format!("ftjob-n{number}")).collect()
 }
 
-/// On what machine, and with what. No path and no name of a host.
-fn conditions(tools: &[(&str, Option<String>)]) -> String {
-    let find = |file: &str, key: &str| {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let value = text.lines().find_map(|line| line.strip_prefix(key));
-        value.map_or(env::consts::OS.into(), |value| value.trim_matches(['\t', ' ', ':', '=', '"']).to_owned())
+/// The ways to plan, in Terraform's JSON.
+fn configurations(jobs: usize, program: &Path, answer: &Path) -> [(&'static str, Value); 6] {
+    let ids = json!(ids(jobs));
+    let data = |block: Value| json!({ "data": { "external": { "job": block } } });
+    let module = |block: Value| json!({ "module": { "job": block } });
+    let each = |program: Value| {
+        let query = json!({ "fine_tuning_job_id": "ftjob-n${count.index + 1}" });
+        data(json!({ "count": jobs, "program": program, "query": query }))
     };
-    let (processor, system) = (find("/proc/cpuinfo", "model name"), find("/etc/os-release", "PRETTY_NAME"));
-    let cores = thread::available_parallelism().map_or(0, Into::into);
-    let tool = |(name, version): &(&str, Option<String>)| version.clone().unwrap_or(format!("{name} is missing"));
-    let tools: Vec<_> = tools.iter().map(tool).collect();
-    let [ten, hundred, thousand] = [10, 100, 1000].map(rounds);
-    format!(
-        "Medians of {ROUNDS} runs, of {ten} with 10 jobs, {hundred} with 100 and {thousand} with 1,000, on {processor}, \
-         {cores} cores, {system}; {}",
-        tools.join(", ")
-    )
+    let one = json!({ "program": [program], "query": { "fine_tuning_job_ids": ids.to_string() } });
+    let jobs = json!({
+        "source": format!("{MODULE}//modules/jobs"), "program": [program], "fine_tuning_job_ids": ids,
+    });
+    let root = json!({
+        "for_each": format!("${{toset({ids})}}"),
+        "source": MODULE, "program": [program], "fine_tuning_job_id": "${each.value}",
+    });
+    [
+        ("one `data \"external\"`", data(one)),
+        ("the module `jobs`", module(jobs)),
+        ("a `data \"external\"` for each", each(json!([program]))),
+        ("the root module for each", module(root)),
+        ("curl and jq for each", each(json!(["sh", format!("{HERE}/curl_jq.sh")]))),
+        ("`cat` of an answer for each", each(json!(["cat", answer]))),
+    ]
 }
 
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+/// The command that plans with this configuration, for which all is set up here.
+fn plan(engine: &Engine, configuration: &Value, folder: &Path) -> Result<Command> {
+    fs::create_dir_all(folder)?;
+    fs::write(folder.join("main.tf.json"), configuration.to_string())?;
+    // Upgrading takes the modules anew.
+    output(engine.command(folder).args(["init", "-upgrade", "-input=false", "-no-color"]))?;
+    let mut plan = engine.command(folder);
+    plan.args(["plan", "-input=false", "-no-color"]);
+    Ok(plan)
 }

@@ -1,84 +1,97 @@
-//! What one run of a program takes.
-//!
-//! A process starts out with the peak memory of the one that started it, and the benchmark holds a server and all
-//! results. So it runs itself anew, as a launcher that does nothing but start the program and say what it used.
+//! What a command takes: its time by hyperfine, its requests by the sample API.
 
-use std::env;
-use std::ffi::{OsStr, OsString};
-use std::io::Write;
-use std::process::{Command, ExitCode, Output, Stdio};
-use std::time::Instant;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+use std::{env, fs, iter};
 
-use anyhow::{Context, Result, ensure};
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
+use anyhow::{Context, Result};
+use serde_json::Value;
 
-/// The first argument that makes this program the launcher.
-pub const LAUNCH: &str = "launch";
+use crate::certificates::Authority;
+use crate::engines::output;
+use crate::relay::Relay;
+use crate::sample_api::SampleApi;
 
-/// In milliseconds and megabytes. Of several processes, times add up; the peak is that of the largest.
-#[derive(Clone)]
-pub struct Cost {
-    pub wall: f64,
+pub const KEY: &str = "not-a-real-key";
+/// Where systems keep all root certificates in one file: Debian, Fedora, the others.
+const BUNDLES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+pub struct Bench {
+    /// Where `make bench` installed what is compared.
+    pub folder: PathBuf,
+    authority: Authority,
+    /// The system's root certificates and the sample API's.
+    pub bundle: PathBuf,
+}
+
+/// A name, a command, and what it reads on stdin.
+pub type Contender = (&'static str, Command, String);
+
+pub struct Measured {
+    pub name: &'static str,
+    pub near: Run,
+    /// With 50 ms of round trip.
+    pub far: Run,
+}
+
+/// One run: milliseconds, megabytes, and what the API counted.
+pub struct Run {
+    pub time: f64,
     pub cpu: f64,
     pub peak: f64,
+    /// Requests, connections, TLS handshakes.
+    pub counts: [usize; 3],
+    pub output: String,
 }
 
-/// The launcher: runs what the arguments say, and adds a line of numbers to stderr.
-pub fn launch(mut arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
-    let mut command = Command::new(arguments.next().context("launch what?")?);
-    let start = Instant::now();
-    let status = command.args(arguments).status()?;
-    let wall = start.elapsed().as_micros();
-    let used = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let cpu = (used.user_time() + used.system_time()).num_microseconds();
-    // In KiB; in bytes on macOS.
-    let peak = used.max_rss() * if cfg!(target_os = "macos") { 1 } else { 1024 };
-    eprintln!("{wall} {cpu} {peak}");
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Runs a command through the launcher. Gives back what it printed, too.
-pub fn measure(command: &Command, input: &str) -> Result<(Cost, Vec<u8>)> {
-    let output = run(&[env::current_exe()?.as_os_str(), LAUNCH.as_ref()], command, input)?;
-    let stderr = String::from_utf8(output.stderr)?;
-    let numbers: Vec<f64> = stderr.lines().last().unwrap_or_default().split(' ').flat_map(str::parse).collect();
-    let [wall, cpu, peak] = numbers[..] else { unreachable!("the launcher said {stderr}") };
-    Ok((Cost { wall: wall / 1e3, cpu: cpu / 1e3, peak: peak / 1e6 }, output.stdout))
-}
-
-/// User instructions in millions, where Valgrind or perf can count them.
-pub fn instructions(command: &Command, input: &str) -> Option<f64> {
-    let callgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"].map(OsStr::new);
-    let perf = ["perf", "stat", "-x,", "-e", "instructions:u"].map(OsStr::new);
-    let count = |tool: &[&OsStr], pick: fn(&str) -> Option<&str>| {
-        let output = run(tool, command, input).ok()?;
-        let stderr = String::from_utf8(output.stderr).ok()?;
-        stderr.lines().find_map(pick)?.trim().parse::<f64>().ok()
-    };
-    let count = count(&callgrind, |line| line.split("Collected : ").nth(1))
-        .or_else(|| count(&perf, |line| line.split_once(",,instructions").map(|(count, _)| count)))?;
-    Some(count / 1e6)
-}
-
-/// Runs a command behind a tool, in the command's own environment, to which only PATH and HOME are added.
-fn run(tool: &[&OsStr], command: &Command, input: &str) -> Result<Output> {
-    let mut child = Command::new(tool[0]);
-    child.args(&tool[1..]).arg(command.get_program()).args(command.get_args());
-    if let Some(folder) = command.get_current_dir() {
-        child.current_dir(folder);
+impl Bench {
+    pub fn new(folder: PathBuf) -> Result<Self> {
+        let (bundle, authority) = (folder.join("bundle.pem"), Authority::new());
+        let roots = BUNDLES.iter().find_map(|file| fs::read_to_string(file).ok()).context("no root certificates")?;
+        fs::write(&bundle, roots + &fs::read_to_string(authority.file())?)?;
+        Ok(Bench { folder, authority, bundle })
     }
-    child.env_clear().envs(["PATH", "HOME"].iter().filter_map(|name| Some((name, env::var_os(name)?))));
-    child.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    child.stdin.take().context("a pipe")?.write_all(input.as_bytes())?;
-    let output = child.wait_with_output()?;
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{} failed: {stderr}", command.get_program().display());
-    Ok(output)
-}
 
-pub fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers[numbers.len() / 2]
+    /// One contender after the other.
+    pub fn measure(&self, contenders: Vec<Contender>) -> Result<Vec<Measured>> {
+        let measure = |(name, command, input): Contender| {
+            eprintln!("{name}");
+            Ok(Measured { name, near: self.run(&command, &input, false)?, far: self.run(&command, &input, true)? })
+        };
+        contenders.into_iter().map(measure).collect()
+    }
+
+    /// Has hyperfine run a command, with a sample API of its own. `$URL` in an argument is that API's address.
+    pub fn run(&self, command: &Command, input: &str, far: bool) -> Result<Run> {
+        let api = SampleApi::start_tls(self.authority.server("127.0.0.1"));
+        let address = if far { Relay::start(api.address, Duration::from_millis(50)).address } else { api.address };
+        let url = format!("https://{address}/v1");
+        let [stdin, stdout, times] = ["stdin", "stdout", "times.json"].map(|name| self.folder.join(name));
+        fs::write(&stdin, input)?;
+        let words = iter::once(command.get_program()).chain(command.get_args());
+        let words: Vec<_> = words.map(|word| format!("{word:?}").replace("$URL", &url)).collect();
+
+        let mut hyperfine = Command::new(self.folder.join("bin/hyperfine"));
+        hyperfine.args(["--shell=none", "--style=none", "--warmup=1", "--min-runs=5"]).arg(words.join(" "));
+        hyperfine.arg("--input").arg(stdin).arg("--output").arg(&stdout).arg("--export-json").arg(&times);
+        hyperfine.current_dir(command.get_current_dir().unwrap_or(&self.folder));
+        hyperfine.env_clear().envs(env::vars_os().filter(|(name, _)| name == "PATH" || name == "HOME"));
+        hyperfine.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        hyperfine.env("OPENAI_API_KEY", KEY).env("OPENAI_BASE_URL", url).env("SSL_CERT_FILE", &self.bundle);
+        output(&mut hyperfine)?;
+
+        let result = serde_json::from_slice::<Value>(&fs::read(times)?)?["results"][0].take();
+        let number = |key: &str| result[key].as_f64().with_context(|| format!("hyperfine gives no {key}"));
+        let peaks = result["memory_usage_byte"].as_array().context("hyperfine gives no memory_usage_byte")?;
+        let runs = peaks.len() + 1; // and the one to warm up
+        Ok(Run {
+            time: number("median")? * 1e3,
+            cpu: (number("user")? + number("system")?) * 1e3,
+            peak: peaks.iter().filter_map(Value::as_f64).fold(0.0, f64::max) / 1e6,
+            counts: [api.requests().len(), api.connections(), api.handshakes()].map(|all| (all + runs / 2) / runs),
+            output: fs::read_to_string(stdout)?,
+        })
+    }
 }

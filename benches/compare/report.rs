@@ -1,72 +1,88 @@
-//! The README's tables and its charts.
+//! The tables and the charts in `benches/`.
 
-use std::fmt::Write;
-use std::fs;
-use std::path::Path;
+use std::{fs, iter};
 
 use anyhow::{Context, Result};
 
-/// Between these lines of the README all is written by the benchmark.
-const BEGIN: &str = "<!-- bench: written by `make bench` -->\n";
-const END: &str = "<!-- /bench -->";
+use crate::BASELINE;
+use crate::measure::Measured;
 
-pub fn write(tables: &str, charts: &[(&str, String)]) -> Result<()> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = repository.join("README.md");
-    let text = fs::read_to_string(&readme)?;
-    let (before, rest) = text.split_once(BEGIN).context("the README has no place for the tables")?;
-    let (_, after) = rest.split_once(END).context("the README's tables do not end")?;
-    fs::write(readme, format!("{before}{BEGIN}{tables}{END}{after}"))?;
-    for (name, chart) in charts {
-        fs::write(repository.join(format!("benches/{name}.svg")), chart)?;
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches");
+
+/// Writes what one job takes, and for each number of jobs what many take and their plans.
+pub fn write(one: &[Measured], many: &[Vec<Measured>], plans: &[Vec<Measured>], conditions: &str) -> Result<()> {
+    let one: Vec<_> = one.iter().filter(|it| it.name != BASELINE).collect();
+    let rows = one.iter().map(|Measured { name, near, far }| {
+        let relative = number(near.time / one[0].near.time, "×");
+        vec![name.to_string(), ms(near.time), relative, ms(near.cpu), number(near.peak, "MB"), ms(far.time)]
+    });
+    let mut tables = table(&["one job", "time", "relative", "CPU time", "peak memory", "50 ms away"], rows);
+    for (columns, head) in
+        [(many, &["1 job", "10 jobs", "100 jobs", "1,000 jobs"][..]), (plans, &["1 job", "100 jobs"])]
+    {
+        let table = |title, cell: fn(&Measured) -> String| {
+            let row = |row: usize| {
+                iter::once(columns[0][row].name.into()).chain(columns.iter().map(move |it| cell(&it[row])))
+            };
+            let rows = (0..columns[0].len()).filter(|&row| columns[0][row].name != BASELINE);
+            table(&[&[title], head].concat(), rows.map(|it| row(it).collect()))
+        };
+        tables += &table("time / 50 ms away", |it| format!("{} / {}", ms(it.near.time), ms(it.far.time)));
+        tables += &table("requests, connections, handshakes", |it| it.far.counts.map(|it| it.to_string()).join(", "));
     }
+
+    let readme = format!("{FOLDER}/README.md");
+    let text = fs::read_to_string(&readme)?;
+    let (before, rest) = text.split_once("<!-- bench -->\n").context("there is no place for the tables")?;
+    let (_, after) = rest.split_once("<!-- /bench -->").context("the tables do not end")?;
+    fs::write(readme, format!("{before}<!-- bench -->\n{tables}{conditions}\n<!-- /bench -->{after}"))?;
+
+    let bars: Vec<_> = one.iter().map(|it| (it.name, it.near.time)).collect();
+    fs::write(format!("{FOLDER}/performance.svg"), chart("Reading one job over TLS on loopback", &bars, 1))?;
+    let bars: Vec<_> = plans[1].iter().map(|it| (it.name, it.far.time)).collect();
+    fs::write(format!("{FOLDER}/plans.svg"), chart("Planning with 100 jobs, 50 ms away", &bars, 4))?;
     Ok(())
 }
 
-/// A Markdown table; all columns but the first are numbers.
-pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-    let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
-    let rule: Vec<String> = (0..head.len()).map(|column| if column == 0 { "---" } else { "---:" }.to_owned()).collect();
-    line(&head) + &line(&rule) + &rows.iter().map(|row| line(row)).collect::<String>()
+/// All columns but the first are numbers.
+fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let rows: String = rows.map(|cells| format!("| {} |\n", cells.join(" | "))).collect();
+    format!("| {} |\n| ---{} |\n{rows}\n", head.join(" | "), " | ---:".repeat(head.len() - 1))
 }
 
-/// Horizontal bars in the order given, ours in colour. The text follows the reader's light or dark page.
-pub fn chart(title: &str, bars: &[(String, f64, bool)]) -> String {
-    const LABELS: usize = 220;
-    const WIDTH: f64 = 400.0;
-    const ROW: usize = 28;
-
-    let longest = bars.iter().map(|(_, value, _)| *value).fold(0.0, f64::max);
-    let height = 40 + ROW * bars.len();
+/// Horizontal bars, the first few in colour. The text follows the reader's light or dark page.
+fn chart(title: &str, bars: &[(&str, f64)], ours: usize) -> String {
+    let longest = bars.iter().map(|(_, value)| *value).fold(0.0, f64::max);
+    let height = 40 + 28 * bars.len();
     let mut svg = format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {height}" width="720" height="{height}" role="img" aria-label="{title}">
 <style>
 text {{ font: 14px system-ui, sans-serif; fill: #1f2328 }}
 @media (prefers-color-scheme: dark) {{ text {{ fill: #e6edf3 }} }}
-.title, .ours {{ font-weight: 600 }}
+.title, .ours text {{ font-weight: 600 }}
 rect {{ fill: #8b949e }}
-rect.ours {{ fill: #2f81f7 }}
+.ours rect {{ fill: #2f81f7 }}
 </style>
 <text class="title" x="8" y="22">{title}</text>
 "##
     );
-    for (row, (name, value, ours)) in bars.iter().enumerate() {
-        let (top, middle) = (38 + ROW * row, 38 + ROW * row + 15);
-        let width = (value / longest * WIDTH).max(1.0);
-        let end = LABELS as f64 + width + 8.0;
-        let class = if *ours { r#" class="ours""# } else { "" };
-        let _ = writeln!(
-            svg,
-            r#"<text{class} x="{}" y="{middle}" text-anchor="end">{name}</text><rect{class} x="{LABELS}" y="{top}" width="{width:.1}" height="20" rx="2"/><text{class} x="{end:.1}" y="{middle}">{}</text>"#,
-            LABELS - 10,
-            number(*value, "ms"),
+    for (row, (name, value)) in bars.iter().enumerate() {
+        let class = if row < ours { "ours" } else { "theirs" };
+        let (top, name, width) = (38 + 28 * row, name.replace('`', ""), (value / longest * 400.0).max(1.0));
+        svg += &format!(
+            "<g class=\"{class}\" transform=\"translate(220 {top})\"><text x=\"-10\" y=\"15\" text-anchor=\"end\">{name}\
+             </text><rect width=\"{width:.1}\" height=\"20\" rx=\"2\"/><text x=\"{:.1}\" y=\"15\">{}</text></g>\n",
+            width + 8.0,
+            ms(*value),
         );
     }
     svg + "</svg>\n"
 }
 
-/// Two or three digits that mean something.
-pub fn number(value: f64, unit: &str) -> String {
+fn ms(value: f64) -> String {
+    number(value, "ms")
+}
+
+fn number(value: f64, unit: &str) -> String {
     if value < 10.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
 }
