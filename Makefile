@@ -18,6 +18,7 @@ test:
 	cargo clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 	cargo test
+	cargo test --test end_to_end
 
 # Takes minutes, on a machine that does nothing else; then the tables and charts in benches/ say what it measured. With
 # BASELINE=path of another build of the program, it compares that one too. It needs curl, jq and xargs as well.

@@ -1,34 +1,25 @@
 //! OpenAI's fine-tuning API, as far as it is needed here.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use anyhow::Result;
 use serde_json::Value;
 
-use crate::http::Client;
-use crate::job;
-use crate::query::is_id;
-use crate::retry::{self, Failed, Pass};
-use crate::settings::Settings;
+use crate::client::Client;
+use crate::endpoint::Endpoint;
+use crate::error::RequestError;
+use crate::job::{Job, format_time};
+use crate::message::quote;
+use crate::retry::Deadline;
 
 /// The API's largest page, of jobs or of events.
-pub const PAGE: usize = 100;
-/// However soon the API wants to be asked again.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+pub const MAX_PAGE: usize = 100;
 /// How many pages of events are read at most, to show people what they missed.
 const MAX_EVENT_PAGES: usize = 10;
 
-/// A job as it was at one moment.
-pub struct Look {
-    pub job: Value,
-    /// How long the API wants to be left alone.
-    pub poll_after: Option<Duration>,
-}
-
 /// A part of the list of jobs.
 pub struct Page {
-    pub jobs: Vec<Value>,
+    pub jobs: Vec<Job>,
     pub has_more: bool,
 }
 
@@ -40,71 +31,63 @@ pub struct Event {
 }
 
 pub struct Api<'a> {
-    client: Client<'a>,
+    pub client: Client<'a>,
 }
 
 impl<'a> Api<'a> {
-    /// Makes no request yet.
-    ///
-    /// # Errors
-    /// Certificates that the environment names and that cannot be used.
-    pub fn new(settings: &'a Settings) -> Result<Self> {
-        Ok(Api { client: Client::new(settings)? })
+    /// Sends no request yet.
+    pub fn new(endpoint: &'a Endpoint, timeout: Duration) -> Self {
+        Api { client: Client::new(endpoint, timeout) }
     }
 
     /// Retrieves a fine-tuning job: `GET /fine_tuning/jobs/{id}` in OpenAI's API reference.
-    ///
-    /// # Errors
-    /// Whatever keeps the job from being had within the pass.
-    pub fn job(&self, id: &str, pass: &Pass) -> Result<Look, Failed> {
-        pass.run(|budget| {
-            let (headers, job) = self.client.get(&format!("fine_tuning/jobs/{id}"), &[], budget)?;
-            // The header by which OpenAI's SDK for Python paces its own polling, `lib/_assistants_runs.py`.
-            let poll_after = retry::seconds(&headers, "openai-poll-after-ms", 0.001);
-            Ok(Look { job: self.check(job, id)?, poll_after: poll_after.map(|pause| pause.max(SHORTEST_PAUSE)) })
-        })
+    pub fn job(&self, id: &str, deadline: &Deadline) -> Result<Job, RequestError> {
+        let answer = self.client.get(&format!("fine_tuning/jobs/{id}"), &[], deadline)?;
+        // Better no data than another job's, or what merely looks like a job.
+        let object = answer["object"].as_str().map(|object| self.quote(object));
+        let wrong = match (Job::new(answer), object) {
+            (Some(job), _) if job.id() == id => return Ok(job),
+            (Some(job), _) => format!("another job, {}", job.id()),
+            (None, Some(object)) if object == "fine_tuning.job" => "a job without a valid ID".into(),
+            (None, Some(object)) => format!("an object of the kind {object:?}, not a fine-tuning job"),
+            (None, None) => "JSON that is not a fine-tuning job".into(),
+        };
+        Err(self.unexpected(&wrong))
     }
 
     /// Lists fine-tuning jobs, the newest first: `GET /fine_tuning/jobs` in OpenAI's API reference. A page begins behind
     /// the job `after`.
-    ///
-    /// # Errors
-    /// Whatever keeps the page from being had within the pass.
     pub fn jobs(
         &self,
         limit: usize,
         after: Option<&str>,
         metadata: &BTreeMap<String, String>,
-        pass: &Pass,
-    ) -> Result<Page, Failed> {
+        deadline: &Deadline,
+    ) -> Result<Page, RequestError> {
         let mut query = vec![("limit".to_owned(), limit.to_string())];
         query.extend(after.map(|after| ("after".to_owned(), after.to_owned())));
         query.extend(metadata.iter().map(|(key, value)| (format!("metadata[{key}]"), value.clone())));
-        pass.run(|budget| self.page(self.client.get("fine_tuning/jobs", &query, budget)?.1))
+        let mut answer = self.client.get("fine_tuning/jobs", &query, deadline)?;
+        let jobs = match answer.get_mut("data").map(Value::take) {
+            Some(Value::Array(jobs)) => jobs.into_iter().map(Job::new).collect(),
+            _ => None,
+        };
+        let jobs = jobs.ok_or_else(|| self.unexpected("JSON that is not a list of fine-tuning jobs"))?;
+        Ok(Page { jobs, has_more: answer["has_more"] == true })
     }
 
-    fn page(&self, mut answer: Value) -> Result<Page, Failed> {
-        let is_job = |job: &Value| job["object"] == "fine_tuning.job" && job["id"].as_str().is_some_and(is_id);
-        match answer.get_mut("data").map(Value::take) {
-            Some(Value::Array(jobs)) if jobs.iter().all(is_job) => {
-                Ok(Page { jobs, has_more: answer["has_more"] == true })
-            }
-            _ => Err(self.unexpected("JSON that is not a list of fine-tuning jobs")),
-        }
-    }
-
-    /// What the job reported since the event `newest`, oldest first; of one that was not looked at before, only what
-    /// fits on a page. `GET /fine_tuning/jobs/{id}/events` in OpenAI's API reference.
-    ///
-    /// # Errors
-    /// A page could not be had at once, or not before `deadline`.
-    pub fn events_since(&self, id: &str, newest: Option<&str>, deadline: Instant) -> Result<Vec<Event>, Failed> {
-        let mut query = vec![("limit".to_owned(), PAGE.to_string())];
+    /// What the job reported since the event `newest`, oldest first; without one, only what fits on a page.
+    /// `GET /fine_tuning/jobs/{id}/events` in OpenAI's API reference.
+    pub fn events_since(
+        &self,
+        id: &str,
+        newest: Option<&str>,
+        deadline: &Deadline,
+    ) -> Result<Vec<Event>, RequestError> {
+        let mut query = vec![("limit".to_owned(), MAX_PAGE.to_string())];
         let mut events: Vec<Event> = Vec::new();
         for _ in 0..MAX_EVENT_PAGES {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let (_, page) =
-                self.client.get(&format!("fine_tuning/jobs/{id}/events"), &query, left.min(self.client.attempt()))?;
+            let page = self.client.get(&format!("fine_tuning/jobs/{id}/events"), &query, deadline)?;
             let data = page["data"].as_array().into_iter().flatten();
             let unseen = data.map_while(|event| {
                 let id = event["id"].as_str().filter(|id| Some(*id) != newest)?;
@@ -112,8 +95,8 @@ impl<'a> Api<'a> {
             });
             let seen_before = events.len();
             events.extend(unseen);
-            let whole_page = events.len() - seen_before == PAGE;
-            if newest.is_none() || !whole_page || page["has_more"] != true {
+            let is_whole_page = events.len() - seen_before == MAX_PAGE;
+            if newest.is_none() || !is_whole_page || page["has_more"] != true {
                 break;
             }
             query.truncate(1);
@@ -125,35 +108,62 @@ impl<'a> Api<'a> {
 
     fn event_line(&self, event: &Value) -> String {
         let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(event["created_at"].as_u64().unwrap_or(0)));
-        let text = |key: &str| self.client.quote(event[key].as_str().unwrap_or_default());
-        format!("{} {}: {}", time.and_then(job::format_time).unwrap_or_default(), text("level"), text("message"))
+        let text = |key: &str| self.quote(event[key].as_str().unwrap_or_default());
+        format!("{} {}: {}", time.and_then(format_time).unwrap_or_default(), text("level"), text("message"))
     }
 
-    /// Better no data than another job's, or what merely looks like a job.
-    fn check(&self, answer: Value, id: &str) -> Result<Value, Failed> {
-        let wrong = match (answer["object"].as_str(), answer["id"].as_str()) {
-            (Some("fine_tuning.job"), Some(answered)) if answered == id => return Ok(answer),
-            (Some("fine_tuning.job"), Some(answered)) => format!("another job, {}", self.client.quote(answered)),
-            (Some("fine_tuning.job"), None) => "a job that has no ID".into(),
-            (Some(object), _) => {
-                format!("an object of the kind {:?}, not a fine-tuning job", self.client.quote(object))
-            }
-            (None, _) => "JSON that is not a fine-tuning job".into(),
-        };
-        Err(self.unexpected(&wrong))
-    }
-
-    fn unexpected(&self, what: &str) -> Failed {
-        Failed::never(format!("{} answered with {what}; check {}", self.client.host(), self.client.base_url_name()))
-    }
-
-    /// What is being asked fails now, and whatever would be asked later.
-    pub fn hang_up(&self) {
-        self.client.hang_up();
+    fn unexpected(&self, what: &str) -> RequestError {
+        let endpoint = self.client.endpoint();
+        RequestError::unexpected(format!("{} answered with {what}; check {}", endpoint.host(), endpoint.base_url.name))
     }
 
     /// What a server said, fit for a terminal.
     pub fn quote(&self, text: &str) -> String {
-        self.client.quote(text)
+        quote(text, &self.client.endpoint().secrets)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::test_server;
+
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// What the API, which gives this answer to every request, is asked for.
+    fn with_api<T>(answer: Value, ask: impl Fn(&Api, &Deadline) -> T) -> T {
+        let address = test_server::start(move |_| answer.clone());
+        let endpoint = test_server::endpoint(&address.to_string());
+        ask(&Api::new(&endpoint, TIMEOUT), &Deadline::after(TIMEOUT))
+    }
+
+    #[test]
+    fn only_the_job_that_was_asked_for_is_one() {
+        let job = json!({ "object": "fine_tuning.job", "id": "a", "status": "running" });
+        assert_eq!(with_api(job, |api, deadline| api.job("a", deadline)).unwrap().status(), "running");
+        for (answer, expected) in [
+            (json!({ "object": "fine_tuning.job", "id": "b" }), "answered with another job, b; check base_url"),
+            (json!({ "object": "fine_tuning.job" }), "answered with a job without a valid ID; check base_url"),
+            (json!({ "object": "list" }), r#"an object of the kind "list", not a fine-tuning job; check base_url"#),
+            (json!([]), "answered with JSON that is not a fine-tuning job; check base_url"),
+        ] {
+            let error = with_api(answer, |api, deadline| api.job("a", deadline)).err().unwrap();
+            assert!(error.message.ends_with(expected), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn only_a_list_of_jobs_is_a_page() {
+        let page = |answer| with_api(answer, |api, deadline| api.jobs(1, None, &BTreeMap::new(), deadline));
+        let job = json!({ "object": "fine_tuning.job", "id": "a" });
+        let answer = page(json!({ "data": [job], "has_more": true })).unwrap();
+        assert_eq!((answer.jobs.len(), answer.has_more), (1, true));
+        assert!(!page(json!({ "data": [] })).unwrap().has_more);
+        for answer in [json!([]), json!({}), json!({ "data": {} }), json!({ "data": [job, {}] })] {
+            let error = page(answer).err().unwrap();
+            assert!(error.message.ends_with("JSON that is not a list of fine-tuning jobs; check base_url"));
+        }
     }
 }

@@ -1,177 +1,139 @@
-//! Looks through the list of jobs, newest first, for those that fit.
+//! Finds jobs in the list, newest first.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{self, Display, Formatter};
 use std::{iter, mem};
 
 use anyhow::{Result, anyhow, ensure};
-use serde_json::Value;
 
-use crate::api::{Api, PAGE, Page};
-use crate::job;
+use crate::api::{Api, MAX_PAGE, Page};
+use crate::filters::{Filters, Mismatches};
+use crate::job::Job;
 use crate::message::shorten;
-use crate::retry::Pass;
+use crate::retry::Deadline;
 
-/// More jobs than this are not looked through: an API that gives the same page for ever must not be asked for ever.
-pub const MOST_JOBS: usize = 10_000;
-/// How many values a message tells.
-const TOLD: usize = 3;
-
-/// What a job has to have, exactly. All jobs fit where nothing is given.
-#[derive(Default)]
-pub struct Filters {
-    pub model: Option<String>,
-    pub status: Option<String>,
-    pub suffix: Option<String>,
-    /// Pairs that all have to be in the job's metadata.
-    pub metadata: BTreeMap<String, String>,
-}
-
-/// What was found.
-pub struct Listing {
-    /// Newest first.
-    pub jobs: Vec<Value>,
-    /// Whether there are jobs that were not looked through.
-    pub has_more: bool,
-}
-
-/// The newest job that fits.
+/// The newest job that matches.
 ///
 /// # Errors
-/// No job fits, with the nearest miss; or the list could not be read.
-pub fn most_recent(api: &Api, filters: &Filters, pass: &Pass) -> Result<Value> {
-    let mut misses = Misses::default();
-    let mut found = search(api, filters, 1, pass, |job| misses.count(job, filters))?;
-    found
-        .jobs
-        .pop()
-        .ok_or_else(|| anyhow!("there is no fine-tuning job{}: {misses}", shorten(filters.to_string(), 300)))
+/// No job matches, with what came nearest; or the list could not be read.
+pub fn most_recent(api: &Api, filters: &Filters, deadline: &Deadline) -> Result<Job> {
+    let mut mismatches = Mismatches::default();
+    let (mut jobs, _) = search(api, filters, 1, deadline, |job| mismatches.add(job, filters))?;
+    jobs.pop().ok_or_else(|| anyhow!("there is no fine-tuning job{}: {mismatches}", shorten(filters.to_string(), 300)))
 }
 
-/// The newest jobs that fit, `limit` at most.
-///
-/// # Errors
-/// The list could not be read.
-pub fn list(api: &Api, filters: &Filters, limit: usize, pass: &Pass) -> Result<Listing> {
-    search(api, filters, limit, pass, |_| ())
+/// The newest jobs that match, at most `limit`, and whether there may be more of them.
+pub fn list(api: &Api, filters: &Filters, limit: usize, deadline: &Deadline) -> Result<(Vec<Job>, bool)> {
+    search(api, filters, limit, deadline, |_| ())
 }
 
-/// `missed` is told of each job that does not fit.
-fn search(api: &Api, filters: &Filters, limit: usize, pass: &Pass, mut missed: impl FnMut(&Value)) -> Result<Listing> {
-    // Where the API can pass every filter itself, one page of just these jobs should do.
-    let first = if filters.attributes().next().is_none() { limit.min(PAGE) } else { PAGE };
+/// `mismatched` is given each job that does not match.
+fn search(
+    api: &Api,
+    filters: &Filters,
+    limit: usize,
+    deadline: &Deadline,
+    mut mismatched: impl FnMut(&Job),
+) -> Result<(Vec<Job>, bool)> {
+    // Where the API applies all filters itself, one page of just these jobs should do.
+    let first = if filters.are_all_the_apis() { limit.min(MAX_PAGE) } else { MAX_PAGE };
     let (mut jobs, mut has_more) = (Vec::new(), false);
-    for page in pages(api, first, &filters.metadata, pass) {
+    for page in pages(api, first, filters, deadline) {
         let page = page?;
         has_more = page.has_more;
         for job in page.jobs {
-            match filters.misses(&job).is_empty() {
+            match filters.mismatches(&job).is_empty() {
                 true if jobs.len() < limit => jobs.push(job),
                 true => has_more = true,
-                false => missed(&job),
+                false => mismatched(&job),
             }
         }
         if jobs.len() == limit {
             break;
         }
     }
-    Ok(Listing { jobs, has_more })
+    Ok((jobs, has_more))
 }
 
-/// The pages of the list, the newest jobs first: one of `first` jobs, then such of the API's largest size. An error is
-/// the last that comes.
-///
-/// # Errors
-/// A page could not be read, or the list does not end.
-pub fn pages(
-    api: &Api,
-    first: usize,
-    metadata: &BTreeMap<String, String>,
-    pass: &Pass,
-) -> impl Iterator<Item = Result<Page>> {
-    let (mut size, mut after, mut looked_through, mut has_more) = (first, None, 0, true);
-    let does_not_end = |looked_through| {
-        format!(
-            "the list of fine-tuning jobs does not end: {looked_through} jobs were looked through; narrow the search \
-             with metadata"
-        )
-    };
+/// The pages of the list: one of `first` jobs, then such of the API's largest size. An error is the last that comes.
+fn pages(api: &Api, first: usize, filters: &Filters, deadline: &Deadline) -> impl Iterator<Item = Result<Page>> {
+    let (mut size, mut after, mut has_more) = (first, None, true);
     iter::from_fn(move || {
         mem::take(&mut has_more).then(|| {
-            ensure!(looked_through < MOST_JOBS, does_not_end(looked_through));
-            let page = api.jobs(size, after.as_deref(), metadata, pass);
-            let page = page.map_err(|failed| anyhow!("the list of fine-tuning jobs was not read: {}", failed.why))?;
-            looked_through += page.jobs.len();
-            let last = page.jobs.last().map(|job| job::id(job).to_owned());
-            let gets_on = if last.is_some() { last != after } else { !page.has_more };
-            ensure!(gets_on, does_not_end(looked_through));
+            let page = api.jobs(size, after.as_deref(), &filters.metadata, deadline);
+            let page =
+                page.map_err(|error| anyhow!("could not read the list of fine-tuning jobs: {}", error.message))?;
+            let last = page.jobs.last().map(|job| job.id().to_owned());
+            let is_new = if last.is_some() { last != after } else { !page.has_more };
+            ensure!(is_new, "the list of fine-tuning jobs does not end: the API sends the same page again");
             has_more = page.has_more;
-            (after, size) = (last, PAGE);
+            (after, size) = (last, MAX_PAGE);
             Ok(page)
         })
     })
 }
 
-impl Filters {
-    /// What the API cannot be asked for: the filter's name, the job's attribute, and the value it has to have.
-    fn attributes(&self) -> impl Iterator<Item = (&'static str, &'static str, &str)> {
-        let attributes = [
-            ("model", "model", &self.model),
-            ("status", "status", &self.status),
-            ("suffix", "user_provided_suffix", &self.suffix),
-        ];
-        attributes.into_iter().filter_map(|(name, attribute, value)| Some((name, attribute, value.as_deref()?)))
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::test_server;
+
+    /// Searches a list of `count` jobs, whose newest has the highest number. Gives back the result, and the requests.
+    fn find(count: usize, filters: Filters, limit: usize) -> (Result<(Vec<Job>, bool)>, Vec<String>) {
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let noted = requests.clone();
+        let address = test_server::start(move |path| {
+            noted.lock().unwrap().push(path.to_owned());
+            let query = path.split('?').nth(1).unwrap();
+            let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+            let size: usize = parameter("limit").unwrap().parse().unwrap();
+            let before = parameter("after").map_or(count, |after| after.parse().unwrap());
+            let numbers = (0..before).rev().take(size);
+            let job = |number| json!({ "object": "fine_tuning.job", "id": number, "status": "succeeded" });
+            let data: Value = numbers.map(|number| job(number.to_string())).collect();
+            json!({ "has_more": before > size, "data": data })
+        });
+        let endpoint = test_server::endpoint(&address.to_string());
+        let timeout = Duration::from_secs(60);
+        let found = list(&Api::new(&endpoint, timeout), &filters, limit, &Deadline::after(timeout));
+        let requests = requests.lock().unwrap().clone();
+        (found, requests)
     }
 
-    /// The names of the filters that a job does not pass, with what it has instead.
-    fn misses<'a>(&self, job: &'a Value) -> Vec<(&'static str, &'a str)> {
-        let attributes = self.attributes().filter(|(_, attribute, value)| job[attribute] != *value);
-        let attributes = attributes.map(|(name, attribute, _)| (name, job[attribute].as_str().unwrap_or("none")));
-        // An API that does not know the parameter sends all jobs.
-        let metadata = self.metadata.iter().any(|(key, value)| job["metadata"][key] != value.as_str());
-        attributes.chain(metadata.then_some(("metadata", "other"))).collect()
+    #[test]
+    fn pages_follow_one_another_until_there_are_enough() {
+        let (found, requests) = find(250, Filters::default(), 120);
+        let (jobs, has_more) = found.unwrap();
+        assert_eq!((jobs[0].id(), jobs[119].id(), jobs.len(), has_more), ("249", "130", 120, true));
+        let path = "/v1/fine_tuning/jobs?limit=100";
+        assert_eq!(requests, [path.to_owned(), format!("{path}&after=150")]);
+
+        let (found, requests) = find(250, Filters::default(), 1000);
+        assert_eq!((found.unwrap().0.len(), requests.len()), (250, 3));
+        let (found, requests) = find(250, Filters::default(), 1);
+        assert_eq!((found.unwrap().0.len(), &*requests[0]), (1, "/v1/fine_tuning/jobs?limit=1"));
     }
-}
 
-impl Display for Filters {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let attributes = self.attributes().map(|(name, _, value)| format!("{name} {value}"));
-        let metadata = self.metadata.iter().map(|(key, value)| format!("metadata {key}={value}"));
-        let mut joint = " with ";
-        for filter in attributes.chain(metadata) {
-            write!(f, "{joint}{filter}")?;
-            joint = " and ";
-        }
-        Ok(())
+    #[test]
+    fn a_long_list_is_read_to_its_end() {
+        let filters = Filters { status: Some("running".into()), ..Filters::default() };
+        let (found, requests) = find(12_000, filters, 1);
+        let (jobs, has_more) = found.unwrap();
+        assert_eq!((jobs.len(), has_more, requests.len()), (0, false, 120));
     }
-}
 
-/// What was looked through without a fit, and what came nearest.
-#[derive(Default)]
-struct Misses {
-    looked_through: usize,
-    /// Of the jobs that do not pass one filter alone, by its name: how many, and what they have instead.
-    by_one: BTreeMap<&'static str, (usize, BTreeSet<String>)>,
-}
-
-impl Misses {
-    fn count(&mut self, job: &Value, filters: &Filters) {
-        self.looked_through += 1;
-        if let [(name, instead)] = filters.misses(job)[..] {
-            let (count, all_instead) = self.by_one.entry(name).or_default();
-            *count += 1;
-            all_instead.insert(instead.to_owned());
-        }
-    }
-}
-
-impl Display for Misses {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} jobs were looked through", self.looked_through)?;
-        if let Some((name, (count, instead))) = self.by_one.iter().max_by_key(|(_, (count, _))| count) {
-            let instead: Vec<_> = instead.iter().take(TOLD).map(String::as_str).collect();
-            write!(f, ", {count} of them fit but for their {name} ({})", instead.join(", "))?;
-        }
-        Ok(())
+    #[test]
+    fn the_same_page_again_is_an_error() {
+        let address =
+            test_server::start(|_| json!({ "has_more": true, "data": [{ "object": "fine_tuning.job", "id": "a" }] }));
+        let endpoint = test_server::endpoint(&address.to_string());
+        let timeout = Duration::from_secs(60);
+        let filters = Filters { metadata: BTreeMap::from([("a".into(), "b".into())]), ..Filters::default() };
+        let error = most_recent(&Api::new(&endpoint, timeout), &filters, &Deadline::after(timeout)).err().unwrap();
+        assert!(error.to_string().contains("does not end"), "{error}");
     }
 }

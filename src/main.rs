@@ -2,137 +2,131 @@
 //!
 //! The program follows the external program protocol: the query is a JSON object of strings on stdin, the result one
 //! JSON object of strings on stdout. On failure stdout stays empty, stderr has one line that says what to do, and the
-//! exit code is 2 when the caller can mend it before any request is made, else 1.
+//! exit code is 2 for a usage error, which is found before any request is sent, else 1.
 
 mod api;
-mod http;
+mod base_url;
+mod batch;
+mod cli;
+mod client;
+mod connector;
+mod endpoint;
+mod error;
+mod fields;
+mod filters;
 mod job;
 mod list;
 mod message;
+mod output;
+mod pacing;
+mod progress;
 mod proxy;
 mod query;
-mod read;
+mod request;
+mod require;
+mod resolver;
+mod response;
 mod retry;
-mod settings;
-mod trust;
+mod roots;
+mod secret;
+mod stdout;
+#[cfg(test)]
+mod test_server;
+mod tls_error;
+mod transport_error;
 mod wait;
 
 use std::io::{self, IsTerminal, Write};
-use std::mem::ManuallyDrop;
 use std::process::{self, ExitCode};
 use std::{env, panic};
 
-use anyhow::Context;
-use serde_json::Value;
+use anyhow::{Error, Result};
 
 use crate::api::Api;
-use crate::message::Failure;
-use crate::query::{Invocation, Query, Selector};
-use crate::retry::Pass;
-use crate::settings::Settings;
+use crate::cli::Invocation;
+use crate::message::{one_line, shorten};
+use crate::output::Output;
+use crate::request::{Request, Selector};
+use crate::retry::Deadline;
+use crate::secret::Secrets;
+
+/// The longest line on stderr, in characters.
+const MAX_LINE: usize = 1000;
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(report_panic));
-    match run() {
-        Ok(code) => code,
-        Err(failure) => failure.report(),
-    }
-}
-
-fn run() -> Result<ExitCode, Failure> {
-    match Invocation::from_args(env::args_os().skip(1)).map_err(Failure::by_caller)? {
-        Invocation::Help => print(HELP)?,
-        Invocation::Version => print(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), "\n"))?,
-        Invocation::Nothing => {
-            let _ = io::stderr().write_all(HELP.as_bytes());
-            return Ok(ExitCode::from(2));
+    let mut secrets = endpoint::secrets(None, &environment);
+    let request = match cli::parse(env::args_os().skip(1)) {
+        Ok(Invocation::Run(query)) => {
+            secrets = endpoint::secrets(query.api_key_env.as_deref(), &environment);
+            Request::new(&query, &environment)
         }
-        Invocation::Read(query) => {
-            let settings = Settings::new(&query).map_err(Failure::by_caller)?;
-            let result = answer(&query, &settings).map_err(|failure| failure.without(&settings.key))?;
-            print(&result)?;
+        Ok(Invocation::Help) => return finish(stdout::print(cli::HELP), &secrets),
+        Ok(Invocation::Version) => return finish(stdout::print(cli::VERSION), &secrets),
+        Ok(Invocation::Usage) => {
+            let _ = io::stderr().write_all(cli::HELP.as_bytes());
+            return ExitCode::from(2);
         }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The result as it goes to stdout.
-fn answer(query: &Query, settings: &Settings) -> Result<String, Failure> {
-    let selector = query.selector().map_err(Failure::by_caller)?;
-    let wait = query.wait().map_err(Failure::by_caller)?;
-    let required = query.require_status().map_err(Failure::by_caller)?;
-    // Never taken apart: the end of the process does that faster than giving back every certificate would.
-    let api = ManuallyDrop::new(Api::new(settings).map_err(Failure::by_caller)?);
-
-    let pass = || Pass::new(settings.timeout);
-    let read = |ids: &[&str]| -> anyhow::Result<Vec<Value>> {
-        let looks = match wait {
-            Some(wait) => wait::until_done(&api, ids, wait, settings.timeout)?,
-            None => read::all(&api, ids, &pass())?,
-        };
-        Ok(looks.into_iter().map(|look| look.job).collect())
+        Err(error) => Err(error),
     };
-    type View = fn(&[Value], bool) -> anyhow::Result<String>;
-    let (jobs, view): (_, View) = match &selector {
-        Selector::Job(id) => (read(&[id])?, job::result),
-        Selector::Jobs(ids) => (read(&ids.iter().map(String::as_str).collect::<Vec<_>>())?, job::results),
-        Selector::MostRecent(filters) => match list::most_recent(&api, filters, &pass())? {
-            newest if wait.is_some() => (read(&[job::id(&newest)])?, job::result),
-            newest => (vec![newest], job::result),
+    match request {
+        Ok(request) => finish(run(&request), &secrets),
+        Err(usage_error) => fail(2, &usage_error, &secrets),
+    }
+}
+
+fn run(request: &Request) -> Result<()> {
+    let api = Api::new(&request.endpoint, request.timeout);
+    let deadline = Deadline::after(request.timeout);
+    let output = read(request, &api, &deadline)?;
+    require::status(output.jobs(), &request.require_status)?;
+    stdout::print(&output.render(io::stdout().is_terminal())?)
+}
+
+fn read(request: &Request, api: &Api, deadline: &Deadline) -> Result<Output> {
+    let by_id = |ids: &[&str]| match request.wait {
+        Some(wait) => wait::until_final(api, ids, wait, request.timeout),
+        None => batch::read_all(api, ids, deadline),
+    };
+    let one = |id: &str| by_id(&[id]).map(|mut jobs| Output::One(jobs.remove(0)));
+    match &request.selector {
+        Selector::One(id) => one(id),
+        Selector::Many(ids) => Ok(Output::ById(by_id(&ids.iter().map(String::as_str).collect::<Vec<_>>())?)),
+        Selector::MostRecent(filters) => match list::most_recent(api, filters, deadline)? {
+            newest if request.wait.is_some() => one(newest.id()),
+            newest => Ok(Output::One(newest)),
         },
-        Selector::List(filters, limit) => {
-            let found = list::list(&api, filters, *limit, &pass())?;
-            (found.jobs, if found.has_more { job::first_of_list } else { job::whole_list })
+        Selector::List { filters, limit } => {
+            let (jobs, has_more) = list::list(api, filters, *limit, deadline)?;
+            Ok(Output::List { jobs, has_more })
         }
-    };
-    job::require_status(&jobs, &required)?;
-    Ok(view(&jobs, io::stdout().is_terminal())?)
+    }
 }
 
-/// Writes the whole of stdout at once, so that nobody ever reads half a result.
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context("the result could not be written to stdout")
+fn finish(result: Result<()>, secrets: &Secrets) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, &error, secrets),
+    }
 }
 
-/// One line like any other failure's. It names the place alone: a panic's own text may quote what a server sent.
+/// Says in one line on stderr what went wrong. Nothing is left to be done when stderr is closed.
+fn fail(exit_code: u8, error: &Error, secrets: &Secrets) -> ExitCode {
+    let line = shorten(secrets.redact(&one_line(&format!("{error:#}"))), MAX_LINE);
+    let _ = writeln!(io::stderr(), "{line}");
+    ExitCode::from(exit_code)
+}
+
+fn environment(name: &str) -> Option<std::ffi::OsString> {
+    env::var_os(name)
+}
+
+/// One line like any other error's. It names the place alone: a panic's own text may quote what a server sent.
 fn report_panic(panic: &panic::PanicHookInfo) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
-    let _ = writeln!(io::stderr(), "internal error at {place}: please report it, with what was asked");
+    let _ = writeln!(io::stderr(), "internal error at {place}: please report it, with the query");
     process::exit(1);
 }
-
-const HELP: &str = "\
-Reads an OpenAI fine-tuning job and prints its attributes as one JSON object of strings.
-
-Usage:
-  openai-fine-tuning-job ID [KEY=VALUE …]
-  openai-fine-tuning-job KEY=VALUE …
-  openai-fine-tuning-job < QUERY.json    (a JSON object of strings, as Terraform's data \"external\" sends it)
-
-Which jobs (give one of these):
-  fine_tuning_job_id  the job with this ID, such as ftjob-abc123
-  fine_tuning_job_ids the jobs with these IDs, as a JSON array of at most 1000
-  most_recent         true: the newest job that passes the filters
-  list                true: the newest jobs that pass the filters, at most limit (default 20)
-
-Filters, for most_recent and list:
-  model, status, suffix, metadata (a JSON object of strings, every pair of which the job has to have)
-
-Other query keys:
-  wait                wait until each job is succeeded, failed or cancelled, for so long at most: such as 2h, at most 7d
-  require_status      fail unless each job has this status, or one of several separated by commas
-  timeout             for all network work, retries included: such as 90s or 1m30s, at most 1h (default 60s)
-  base_url            the API's address (default $OPENAI_BASE_URL, else https://api.openai.com/v1)
-  organization        (default $OPENAI_ORG_ID)
-  project             (default $OPENAI_PROJECT_ID)
-  api_key_env         the NAME of the variable that holds the API key (default OPENAI_API_KEY)
-  allow_http          true: base_url may be plain http to another machine
-
-Options:
-  -h, --help          print this
-  -V, --version       print the version
-";
 
 #[cfg(test)]
 mod tests {

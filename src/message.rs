@@ -1,54 +1,22 @@
-//! Failures as their reader sees them: one line on stderr that no server can garble, and an exit code.
+//! Text for stderr: one line that no server can garble, and that shows no secret.
 
-use std::io::{self, Write};
-use std::process::ExitCode;
+use std::time::Duration;
 
-use crate::settings::Secret;
+use humantime::format_duration;
 
-/// The longest line, in characters.
-const MAX_LINE: usize = 1000;
+use crate::secret::Secrets;
+
 /// The most that is quoted of what a server said, in characters: what comes after it must still fit into the line.
 const MAX_QUOTE: usize = 500;
 
-/// Why the program ends without a result.
-pub struct Failure {
-    exit_code: u8,
-    line: String,
-}
-
-impl Failure {
-    /// A mistake in the query, the arguments or the environment, found before any request was made: exit code 2.
-    pub fn by_caller(error: anyhow::Error) -> Self {
-        Failure { exit_code: 2, line: format!("{error:#}") }
-    }
-
-    /// The same failure, without the key in its line.
-    pub fn without(self, key: &Secret) -> Self {
-        Failure { line: key.redact(&one_line(&self.line)), ..self }
-    }
-
-    /// Says on stderr what went wrong. Nothing is left to be done when stderr is closed.
-    pub fn report(self) -> ExitCode {
-        let _ = writeln!(io::stderr(), "{}", shorten(one_line(&self.line), MAX_LINE));
-        ExitCode::from(self.exit_code)
-    }
-}
-
-/// Anything that goes wrong from the first request on: exit code 1.
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Failure { exit_code: 1, line: format!("{error:#}") }
-    }
-}
-
 /// What a server said, fit to stand within a message.
-pub fn quote(text: &str, key: &Secret) -> String {
-    // The key goes before the text is cut: a cut could leave most of it.
-    shorten(key.redact(&one_line(text)), MAX_QUOTE)
+pub fn quote(text: &str, secrets: &Secrets) -> String {
+    // Redacted before it is cut: a cut could leave most of a secret.
+    shorten(secrets.redact(&one_line(text)), MAX_QUOTE)
 }
 
 /// The text with its white space folded, and without anything that moves a terminal's cursor or turns its text around.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let visible = |c: char| match c {
         '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => ' ',
         c if c.is_control() => ' ',
@@ -58,7 +26,7 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// At most so many characters, and a sign that there were more.
+/// The first `most` characters, and an ellipsis if there were more.
 pub fn shorten(mut text: String, most: usize) -> String {
     if let Some((cut, _)) = text.char_indices().nth(most) {
         text.truncate(cut);
@@ -67,9 +35,26 @@ pub fn shorten(mut text: String, most: usize) -> String {
     text
 }
 
+/// A duration as the query would have it: whole days, else no finer than a tenth of a second beyond the first.
+pub fn duration(duration: Duration) -> String {
+    const DAY: u64 = 24 * 60 * 60;
+    let tenths = (duration.as_millis() as u64 + 50) / 100;
+    match duration.as_secs() {
+        seconds if seconds > 0 && seconds % DAY == 0 => format!("{}d", seconds / DAY),
+        0 => format_duration(Duration::from_millis(duration.as_millis() as u64)).to_string(),
+        _ => format_duration(Duration::from_millis(tenths * 100)).to_string(),
+    }
+}
+
+/// What follows the one job that a message names, where there are more like it.
+pub fn first_of(count: usize, total: usize) -> String {
+    if count == 1 { String::new() } else { format!(" (the first of {count} such among {total} jobs)") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Secret;
 
     #[test]
     fn a_line_is_one_line_of_plain_text() {
@@ -84,11 +69,19 @@ mod tests {
     }
 
     #[test]
-    fn the_key_never_shows_not_even_in_parts() {
-        let key = Secret::new("sk-0123456789".into());
-        assert_eq!(quote("said sk-0123456789!", &key), "said [key]!");
+    fn durations_are_rounded() {
+        let millis = |millis: u64| duration(Duration::from_micros(millis * 1000 + 7));
+        assert_eq!([583, 3_999, 1_864, 60_000, 90_049].map(millis), ["583ms", "4s", "1s 900ms", "1m", "1m 30s"]);
+        assert_eq!([86_400_000 * 30, 86_400_000 + 3_600_000].map(millis), ["30d", "1day 1h"]);
+    }
+
+    #[test]
+    fn a_quote_shows_no_part_of_a_secret() {
+        let mut secrets = Secrets::default();
+        secrets.add(Secret::new("sk-0123456789".into()));
+        assert_eq!(quote("said sk-0123456789!", &secrets), "said [redacted]!");
         let long = format!("{}sk-0123456789", "x".repeat(MAX_QUOTE - 5));
-        assert!(!quote(&long, &key).contains("sk-"));
-        assert!(!quote("sk-01234\u{200b}56789", &key).contains("sk-0123456789"));
+        assert!(!quote(&long, &secrets).contains("sk-"));
+        assert!(!quote("sk-01234\u{200b}56789", &secrets).contains("sk-0123456789"));
     }
 }

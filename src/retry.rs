@@ -1,246 +1,144 @@
-//! Another try where it may help, as OpenAI's own SDKs do it: twice at most, after a pause that doubles or that the
-//! server asks for, and never past the deadline.
+//! When a failed request is sent again. The rules and the header names are those of OpenAI's SDK for Python,
+//! `_base_client.py`; but a rate limit counts as no failure.
 
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use humantime::format_duration;
 use ureq::http::{HeaderMap, StatusCode};
 
-const ATTEMPTS: u32 = 3;
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// How often a request is sent again after it failed.
+pub const MAX_RETRIES: u32 = 2;
+const FIRST_BACKOFF: Duration = Duration::from_millis(500);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 
-/// Why one attempt failed, and whether another one may do better.
-#[derive(Clone)]
-pub struct Failed {
-    pub why: String,
-    pub again: Again,
-    /// Any other request would fail in the same way now.
-    pub concerns_all: bool,
-}
-
+/// What may help against an error.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Again {
-    /// It would fail in the same way again.
+pub enum Retry {
+    /// Nothing: the same request would fail again.
     Never,
-    /// It may pass, but hardly at once, or the server does not want to be asked again now.
+    /// A later poll, but no retry at once.
     Later,
-    Soon,
-    /// After the pause that the server asked for.
-    After(Duration),
+    /// A retry after the pause that the server names, else after the backoff.
+    After(Option<Duration>),
+    /// Fewer requests: the next one after the pause that the server names, else after the backoff.
+    RateLimited(Option<Duration>),
 }
 
-impl Failed {
-    pub fn new(why: String, again: Again) -> Self {
-        Failed { why, again, concerns_all: false }
-    }
-
-    pub fn never(why: String) -> Self {
-        Self::new(why, Again::Never)
-    }
-
-    pub fn later(why: String) -> Self {
-        Self::new(why, Again::Later)
-    }
-
-    pub fn soon(why: String) -> Self {
-        Self::new(why, Again::Soon)
-    }
-
-    pub fn concerning_all(self) -> Self {
-        Failed { concerns_all: true, ..self }
-    }
-}
-
-/// The time that one pass has for all its requests, retries and pauses.
-pub struct Pass {
-    deadline: Instant,
-    attempt: Duration,
-    attempts: u32,
-}
-
-/// How long an attempt may take in a pass that has all of `timeout`: a third, so that one that hangs leaves time for two
-/// more.
-pub fn attempt(timeout: Duration) -> Duration {
-    timeout / ATTEMPTS
-}
-
-impl Pass {
-    pub fn new(timeout: Duration) -> Self {
-        Self::within(timeout, timeout)
-    }
-
-    /// A pass that has less time than `timeout`, and attempts that are no shorter for it.
-    pub fn within(timeout: Duration, left: Duration) -> Self {
-        Pass { deadline: Instant::now() + timeout.min(left), attempt: attempt(timeout), attempts: ATTEMPTS }
-    }
-
-    /// The same without another try, for what can be done without.
-    pub fn once(&self) -> Self {
-        Pass { attempts: 1, ..*self }
-    }
-
-    /// Tries until it works, cannot work, or would take longer than the pass. Each attempt is told how long it may take:
-    /// its share of the pass, or what is left.
-    ///
-    /// # Errors
-    /// The last attempt's, with the number of attempts if there were several.
-    pub fn run<T>(&self, mut attempt: impl FnMut(Duration) -> Result<T, Failed>) -> Result<T, Failed> {
-        let left = || self.deadline.saturating_duration_since(Instant::now());
-        if left().is_zero() {
-            return Err(Failed::later("there was no time left for it; allow more with timeout".into()));
-        }
-        for retries in 0..self.attempts {
-            let mut failed = match attempt(left().min(self.attempt)) {
-                Ok(done) => return Ok(done),
-                Err(failed) => failed,
-            };
-            let pause = failed.again.pause(retries, fastrand::f64());
-            if let Some(pause) = pause.filter(|pause| retries + 1 < self.attempts && *pause < left()) {
-                thread::sleep(pause);
-                continue;
-            }
-            if retries > 0 {
-                failed.why += &format!(" (after {} attempts)", retries + 1);
-            } else if let Again::After(pause) = failed.again {
-                let pause = format_duration(pause);
-                failed.why += &format!(" (it asks for a pause of {pause}, which timeout does not leave)");
-            }
-            return Err(failed);
-        }
-        unreachable!("the last attempt returns")
-    }
-}
-
-impl Again {
-    /// What a status and its headers say: `x-should-retry` first, else 408, 409, 429 and 5xx are tried again. (The rules
-    /// and the header names are those of OpenAI's SDK for Python, `_base_client.py`.)
-    pub fn after_status(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Self {
-        let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-        let may_pass = matches!(status.as_u16(), 408 | 409 | 429 | 500..);
-        match header("x-should-retry") {
-            Some("false") if may_pass => return Self::Later,
+impl Retry {
+    pub fn from_response(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Self {
+        let is_transient = matches!(status.as_u16(), 408 | 409 | 429 | 500..);
+        match text(headers, "x-should-retry") {
+            Some("false") if is_transient => return Self::Later,
             Some("false") => return Self::Never,
             Some("true") => {}
-            _ if !may_pass => return Self::Never,
+            _ if !is_transient => return Self::Never,
             _ => {}
         }
-        let millis = || seconds(headers, "retry-after-ms", 0.001);
-        let after = || seconds(headers, "retry-after", 1.0);
-        let date = || {
-            let date = httpdate::parse_http_date(header("retry-after")?).ok()?;
-            date.duration_since(now).ok()
-        };
-        let asked_for = millis().or_else(after).or_else(date).filter(|pause| !pause.is_zero());
-        asked_for.map_or(Self::Soon, Self::After)
-    }
-
-    /// The pause before the next attempt, when `retries` came before it. `jitter`, from 0 to 1, takes up to a quarter
-    /// off, so that many that failed together do not come back together.
-    fn pause(self, retries: u32, jitter: f64) -> Option<Duration> {
-        match self {
-            Self::Never | Self::Later => None,
-            Self::Soon => {
-                let pause = FIRST_PAUSE.saturating_mul(1 << retries.min(16)).min(LONGEST_PAUSE);
-                Some(pause.mul_f64(1.0 - jitter / 4.0))
-            }
-            Self::After(pause) => Some(pause),
+        let pause = retry_after(headers, now);
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => Self::RateLimited(pause),
+            StatusCode::SERVICE_UNAVAILABLE if pause.is_some() => Self::RateLimited(pause),
+            _ => Self::After(pause),
         }
     }
 }
 
-/// A header that is a number of seconds, or of another `unit` in seconds.
-pub fn seconds(headers: &HeaderMap, name: &str, unit: f64) -> Option<Duration> {
-    let number: f64 = headers.get(name)?.to_str().ok()?.trim().parse().ok()?;
-    Duration::try_from_secs_f64(number * unit).ok()
+/// The pause that a server names, in one of three ways. One of nothing, or until a past date, is none.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let number = |name, unit: f64| {
+        let number: f64 = text(headers, name)?.parse().ok()?;
+        Duration::try_from_secs_f64(number * unit).ok()
+    };
+    let date = || httpdate::parse_http_date(text(headers, "retry-after")?).ok()?.duration_since(now).ok();
+    let pause = number("retry-after-ms", 0.001).or_else(|| number("retry-after", 1.0)).or_else(date);
+    pause.filter(|pause| !pause.is_zero())
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+/// The pause before retry number `retry`, from 0. `jitter`, from 0 to 1, takes up to a quarter off, so that requests
+/// that failed together do not come back together.
+pub fn backoff(retry: u32, jitter: f64) -> Duration {
+    let pause = FIRST_BACKOFF.saturating_mul(1 << retry.min(16)).min(LONGEST_BACKOFF);
+    pause.mul_f64(1.0 - jitter / 4.0)
+}
+
+/// The time that several requests have together, retries and their pauses included.
+#[derive(Clone, Copy)]
+pub struct Deadline {
+    at: Instant,
+    /// The whole of it, for messages.
+    pub timeout: Duration,
+}
+
+impl Deadline {
+    pub fn after(timeout: Duration) -> Self {
+        Deadline { at: Instant::now() + timeout, timeout }
+    }
+
+    pub fn left(&self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn after(status: u16, headers: &[(&'static str, &str)]) -> Again {
+    fn retry(status: u16, headers: &[(&'static str, &str)]) -> Retry {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777); // Sun, 06 Nov 1994 08:49:37 GMT
-        Again::after_status(StatusCode::from_u16(status).unwrap(), &headers, now)
+        Retry::from_response(StatusCode::from_u16(status).unwrap(), &headers, now)
     }
 
     #[test]
-    fn some_statuses_are_worth_another_try() {
-        for status in [408, 409, 429, 500, 502, 503, 599] {
-            assert_eq!(after(status, &[]), Again::Soon, "{status}");
+    fn transient_statuses_are_retried() {
+        for status in [408, 409, 500, 502, 503, 599] {
+            assert_eq!(retry(status, &[]), Retry::After(None), "{status}");
         }
         for status in [204, 302, 400, 401, 403, 404, 422] {
-            assert_eq!(after(status, &[]), Again::Never, "{status}");
+            assert_eq!(retry(status, &[]), Retry::Never, "{status}");
         }
     }
 
     #[test]
-    fn the_server_may_say_otherwise() {
-        assert_eq!(after(429, &[("x-should-retry", "false"), ("retry-after", "1")]), Again::Later);
-        assert_eq!(after(404, &[("x-should-retry", "false")]), Again::Never);
-        assert_eq!(after(400, &[("x-should-retry", "true")]), Again::Soon);
-        assert_eq!(after(500, &[("x-should-retry", "perhaps")]), Again::Soon);
+    fn rate_limits_are_told_apart_from_failures() {
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(retry(429, &[]), Retry::RateLimited(None));
+        assert_eq!(retry(429, &[("retry-after", "1")]), Retry::RateLimited(second));
+        assert_eq!(retry(503, &[("retry-after", "1")]), Retry::RateLimited(second));
+        assert_eq!(retry(502, &[("retry-after", "1")]), Retry::After(second));
     }
 
     #[test]
-    fn the_server_may_ask_for_a_pause() {
-        let pause = |headers: &[(&'static str, &str)]| after(503, headers);
-        let millis = |millis| Again::After(Duration::from_millis(millis));
+    fn the_server_may_decide_otherwise() {
+        assert_eq!(retry(429, &[("x-should-retry", "false"), ("retry-after", "1")]), Retry::Later);
+        assert_eq!(retry(404, &[("x-should-retry", "false")]), Retry::Never);
+        assert_eq!(retry(400, &[("x-should-retry", "true")]), Retry::After(None));
+        assert_eq!(retry(500, &[("x-should-retry", "perhaps")]), Retry::After(None));
+    }
+
+    #[test]
+    fn the_server_may_name_a_pause() {
+        let pause = |headers: &[(&'static str, &str)]| retry(502, headers);
+        let millis = |millis| Retry::After(Some(Duration::from_millis(millis)));
         assert_eq!(pause(&[("retry-after-ms", "250")]), millis(250));
-        assert_eq!(pause(&[("retry-after-ms", "12.5")]), Again::After(Duration::from_micros(12_500)));
+        assert_eq!(pause(&[("retry-after-ms", "12.5")]), Retry::After(Some(Duration::from_micros(12_500))));
         assert_eq!(pause(&[("retry-after", "3"), ("retry-after-ms", "250")]), millis(250));
         assert_eq!(pause(&[("retry-after", "3"), ("retry-after-ms", "?")]), millis(3000));
         assert_eq!(pause(&[("retry-after", " 1.5 ")]), millis(1500));
         assert_eq!(pause(&[("retry-after", "Sun, 06 Nov 1994 08:49:57 GMT")]), millis(20_000));
         for nonsense in ["0", "Sun, 06 Nov 1994 08:49:17 GMT", "", "-1", "NaN", "inf", "1e300", "soon"] {
-            assert_eq!(pause(&[("retry-after", nonsense)]), Again::Soon, "{nonsense}");
+            assert_eq!(pause(&[("retry-after", nonsense)]), Retry::After(None), "{nonsense}");
         }
     }
 
     #[test]
-    fn pauses_double_up_to_eight_seconds_and_jitter_shortens_them() {
-        let millis = |retries, jitter| Again::Soon.pause(retries, jitter).unwrap().as_millis();
-        assert_eq!(
-            [0, 1, 2, 3, 4, 5, 99].map(|retries| millis(retries, 0.0)),
-            [500, 1000, 2000, 4000, 8000, 8000, 8000]
-        );
+    fn the_backoff_doubles_up_to_eight_seconds_and_jitter_shortens_it() {
+        let millis = |retry, jitter| backoff(retry, jitter).as_millis();
+        let doubling = [0, 1, 2, 3, 4, 5, 99].map(|retry| millis(retry, 0.0));
+        assert_eq!(doubling, [500, 1000, 2000, 4000, 8000, 8000, 8000]);
         assert_eq!(millis(0, 1.0), 375);
-    }
-
-    #[test]
-    fn three_attempts_share_the_time() {
-        let mut budgets = Vec::new();
-        let failed = Pass::new(Duration::from_secs(30)).run::<()>(|budget| {
-            budgets.push(budget);
-            Err(Failed::new("no".into(), Again::After(Duration::from_millis(1))))
-        });
-        assert_eq!(failed.unwrap_err().why, "no (after 3 attempts)");
-        assert_eq!(budgets, [Duration::from_secs(10); 3]);
-    }
-
-    #[test]
-    fn the_last_attempt_gets_what_is_left() {
-        let start = Instant::now();
-        let timeout = Duration::from_millis(1500);
-        let mut spent = Vec::new();
-        let failed = Pass::new(timeout).run::<()>(|budget| {
-            spent.push(budget);
-            thread::sleep(budget);
-            Err(Failed::new("no".into(), Again::After(Duration::from_millis(50))))
-        });
-        assert!(failed.is_err() && spent.len() == 3 && spent[2] <= Duration::from_millis(400), "{spent:?}");
-        assert!(start.elapsed() < timeout + Duration::from_millis(500));
-    }
-
-    #[test]
-    fn a_pause_that_does_not_fit_is_not_begun() {
-        let start = Instant::now();
-        let failed = Pass::new(Duration::from_secs(60))
-            .run::<()>(|_| Err(Failed::new("busy".into(), Again::After(Duration::from_secs(90)))));
-        let expected = "busy (it asks for a pause of 1m 30s, which timeout does not leave)";
-        assert_eq!(failed.unwrap_err().why, expected);
-        assert!(start.elapsed() < Duration::from_secs(5));
     }
 }

@@ -1,182 +1,150 @@
-//! Waits until jobs are done: looks that grow rarer, and for people at a terminal what happens meanwhile.
+//! Waits until jobs are final: polls that grow rarer, and errors that are waited out.
 
-use std::io::{self, IsTerminal, Write};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Error, Result, anyhow};
-use humantime::format_duration;
+use anyhow::{Error, Result, anyhow, ensure};
 
-use crate::api::{Api, Event, Look};
-use crate::job;
-use crate::read;
-use crate::retry::{Again, Failed, Pass};
+use crate::api::Api;
+use crate::batch;
+use crate::error::RequestError;
+use crate::job::Job;
+use crate::message::{duration, first_of};
+use crate::progress::Progress;
+use crate::retry::{Deadline, Retry};
+use crate::stdout::sleep_while_read;
 
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// What is kept of the wait for the last look.
-const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// A job that is waited for.
 struct Waiting<'a> {
     id: &'a str,
-    last: Option<Look>,
-    /// Why it could not be looked at again.
-    trouble: Option<Failed>,
+    /// The job as it was last read.
+    job: Option<Job>,
+    /// Why it could not be read since.
+    error: Option<RequestError>,
+    next_poll: Instant,
+    /// The pause where neither the server nor the estimate says another.
+    pause: Duration,
+}
+
+/// Polls the jobs until all are final, for `wait` at most, and gives them back in the order of the IDs. `timeout` bounds
+/// each poll; jobs that are final are not polled again.
+///
+/// # Errors
+/// The time is up, or a poll failed in a way that waiting will not mend. Other errors are waited out.
+pub fn until_final(api: &Api, ids: &[&str], wait: Duration, timeout: Duration) -> Result<Vec<Job>> {
+    let start = Instant::now();
+    let end = start + wait;
+    let left = || end.saturating_duration_since(Instant::now());
+    let mut jobs: Vec<_> =
+        ids.iter().map(|id| Waiting { id, job: None, error: None, next_poll: start, pause: SHORTEST_PAUSE }).collect();
+    let mut progress = Progress::new(api);
+    let mut is_last = false;
+    // How long before the end the last poll begins: long enough to finish.
+    let mut last_poll = SHORTEST_PAUSE.min(wait / 4);
+    loop {
+        let poll_start = Instant::now();
+        poll(api, &mut jobs, &Deadline::after(timeout.min(left())), is_last)?;
+        last_poll = last_poll.max(poll_start.elapsed());
+        if jobs.iter().all(Waiting::is_final) {
+            return Ok(jobs.into_iter().filter_map(|waiting| waiting.job).collect());
+        }
+        let pause = next_pause(&jobs, Instant::now()).max(api.client.held_back());
+        let until_last = left().saturating_sub(last_poll);
+        if is_last || until_last.is_zero() {
+            return Err(out_of_time(&jobs, wait));
+        }
+        is_last = pause >= until_last;
+        let pause = pause.min(until_last);
+        let has_reader = match &mut progress {
+            Some(progress) => progress.show(&status(&jobs), only_id(ids), pause),
+            None => sleep_while_read(pause),
+        };
+        ensure!(has_reader, "nobody reads the result any longer, so the wait has ended");
+    }
+}
+
+/// Reads the jobs that are due, or all that are not final.
+fn poll(api: &Api, jobs: &mut [Waiting], deadline: &Deadline, is_last: bool) -> Result<()> {
+    let now = Instant::now();
+    let mut due: Vec<_> = jobs.iter_mut().filter(|job| !job.is_final() && (is_last || job.next_poll <= now)).collect();
+    let ids: Vec<_> = due.iter().map(|waiting| waiting.id).collect();
+    let results = batch::read_each(api, &ids, deadline);
+    let mut refusals = Vec::new();
+    for (waiting, result) in due.iter_mut().zip(results) {
+        match result {
+            Err(error) if waiting.ends_with(&error) => refusals.push((waiting.id, error)),
+            result => waiting.note(result, Instant::now(), SystemTime::now()),
+        }
+    }
+    if refusals.is_empty() { Ok(()) } else { Err(batch::could_not_read(ids.len(), &refusals)) }
 }
 
 impl Waiting<'_> {
-    fn is_done(&self) -> bool {
-        self.last.as_ref().is_some_and(|look| job::is_done(&look.job))
+    fn is_final(&self) -> bool {
+        self.job.as_ref().is_some_and(Job::is_final)
     }
-}
 
-/// Looks at the jobs until all are done, for `wait` at most, and gives back the last looks in the order of the IDs.
-/// `timeout` bounds each pass; jobs that are done are not looked at again.
-///
-/// # Errors
-/// The time is up, or a look failed in a way that waiting will not mend. Other failures are waited out.
-pub fn until_done(api: &Api, ids: &[&str], wait: Duration, timeout: Duration) -> Result<Vec<Look>> {
-    let start = Instant::now();
-    let left = || wait.saturating_sub(start.elapsed());
-    let last_look = LAST_LOOK.min(wait / 4);
-    let mut jobs: Vec<_> = ids.iter().map(|id| Waiting { id, last: None, trouble: None }).collect();
-    let mut progress = io::stderr().is_terminal().then(|| Progress { api, start, newest: None });
-    let mut pause = FIRST_PAUSE;
-    loop {
-        look(api, &mut jobs, &Pass::within(timeout, left()))?;
-        if jobs.iter().all(Waiting::is_done) {
-            return Ok(jobs.into_iter().filter_map(|job| job.last).collect());
-        }
-        let until_last_look = left().saturating_sub(last_look);
-        if until_last_look.is_zero() {
-            return Err(out_of_time(&jobs, wait));
-        }
-        let next = next_pause(&jobs, pause, SystemTime::now()).min(until_last_look);
-        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
-        match &mut progress {
-            Some(progress) => progress.show(&jobs, next),
-            None => thread::sleep(next),
+    /// Whether this error will not pass. Once the job has been read, only the API's own refusal counts: the address and
+    /// the key were right.
+    fn ends_with(&self, error: &RequestError) -> bool {
+        if self.job.is_some() { error.is_api_refusal() } else { error.retry == Retry::Never }
+    }
+
+    fn note(&mut self, result: Result<Job, RequestError>, now: Instant, clock: SystemTime) {
+        let estimate = |job: &Job| job.estimated_finish()?.duration_since(clock).ok();
+        let pause = match &result {
+            Ok(job) => estimate(job).map(|left| left.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)),
+            Err(RequestError { retry: Retry::After(pause) | Retry::RateLimited(pause), .. }) => *pause,
+            Err(_) => None,
+        };
+        self.next_poll = now + pause.unwrap_or(self.pause);
+        self.pause = (self.pause * 3 / 2).min(LONGEST_PAUSE);
+        match result {
+            Ok(job) => (self.job, self.error) = (Some(job), None),
+            Err(error) => self.error = Some(error),
         }
     }
 }
 
-/// Looks once more at all that are not done.
-fn look(api: &Api, jobs: &mut [Waiting], pass: &Pass) -> Result<()> {
-    let mut pending: Vec<_> = jobs.iter_mut().filter(|job| !job.is_done()).collect();
-    let ids: Vec<_> = pending.iter().map(|job| job.id).collect();
-    let looks = match read::looks(api, &ids, pass) {
-        Ok(looks) => looks,
-        Err(failed) if failed.again == Again::Never => return Err(read::not_read(&ids, &failed.why)),
-        Err(failed) => {
-            pending.iter_mut().for_each(|job| job.trouble = Some(failed.clone()));
-            return Ok(());
-        }
-    };
-    let mut final_failures = Vec::new();
-    for (job, look) in pending.into_iter().zip(looks) {
-        match look {
-            Ok(look) => (job.last, job.trouble) = (Some(look), None),
-            Err(failed) if failed.again == Again::Never => final_failures.push((job.id, failed.why)),
-            Err(failed) => job.trouble = Some(failed),
-        }
-    }
-    let final_failures: Vec<_> = final_failures.iter().map(|(id, why)| (*id, &**why)).collect();
-    read::some_not_read(&ids, &final_failures).map_or(Ok(()), Err)
+/// The time until the first of the jobs is due that are not final.
+fn next_pause(jobs: &[Waiting], now: Instant) -> Duration {
+    let waiting = jobs.iter().filter(|job| !job.is_final());
+    waiting.map(|job| job.next_poll.saturating_duration_since(now)).min().unwrap_or_default()
 }
 
-/// What the API asks for, else what it estimates, else a pause that grows; of several jobs, the shortest.
-fn next_pause(jobs: &[Waiting], growing: Duration, now: SystemTime) -> Duration {
-    let pause = |job: &Waiting| {
-        if let Some(Failed { again: Again::After(pause), .. }) = job.trouble {
-            return pause;
+/// The ID of the job that is waited for alone.
+fn only_id<'a>(ids: &[&'a str]) -> Option<&'a str> {
+    if let [id] = ids { Some(id) } else { None }
+}
+
+fn status(jobs: &[Waiting]) -> String {
+    match jobs {
+        [waiting] => {
+            let progress = waiting.job.as_ref().map(Job::progress);
+            format!("{}: {}", waiting.id, progress.as_deref().unwrap_or("no response yet"))
         }
-        let estimate = |look: &Look| job::estimated_finish(&look.job)?.duration_since(now).ok();
-        let look = job.last.as_ref();
-        let pause = look.and_then(|look| look.poll_after.or(estimate(look).map(|left| left.max(FIRST_PAUSE))));
-        pause.unwrap_or(growing).min(LONGEST_PAUSE)
-    };
-    jobs.iter().filter(|job| !job.is_done()).map(pause).min().unwrap_or(growing)
+        _ => format!("{} of {} jobs are final", jobs.iter().filter(|job| job.is_final()).count(), jobs.len()),
+    }
 }
 
 fn out_of_time(jobs: &[Waiting], wait: Duration) -> Error {
-    let waited = format_duration(wait);
-    let pending: Vec<_> = jobs.iter().filter(|job| !job.is_done()).collect();
-    let job = pending[0];
-    let trouble = job.trouble.iter().map(|failed| format!("; the last look failed: {}", failed.why));
-    let trouble: String = trouble.collect();
-    let others = match pending.len() - 1 {
-        0 => String::new(),
-        others => format!(" (nor are {others} more of {} jobs done)", jobs.len()),
-    };
-    match &job.last {
-        Some(look) => {
-            let status = job::progress(&look.job);
+    let waited = duration(wait);
+    let waiting: Vec<_> = jobs.iter().filter(|job| !job.is_final()).collect();
+    let (first, of) = (waiting[0], first_of(waiting.len(), jobs.len()));
+    let error = first.error.as_ref().map(|error| format!("; the last poll failed: {}", error.message));
+    let error = error.unwrap_or_default();
+    match &first.job {
+        Some(job) => {
+            let status = job.progress();
             anyhow!(
-                "fine-tuning job {} is still {status} after {waited}{others}; allow more with wait{trouble}",
-                job.id
+                "fine-tuning job {}{of} is still {status} after {waited}; allow more time with wait{error}",
+                first.id
             )
         }
-        None => anyhow!("fine-tuning job {} could not be looked at in {waited}{others}{trouble}", job.id),
+        None => anyhow!("could not read fine-tuning job {}{of} in {waited}{error}", first.id),
     }
-}
-
-/// What a person at a terminal sees: one line that is kept up to date, and above it the events of a job that is waited
-/// for alone.
-struct Progress<'a> {
-    api: &'a Api<'a>,
-    start: Instant,
-    /// The ID of the newest event that was shown.
-    newest: Option<String>,
-}
-
-impl Progress<'_> {
-    fn show(&mut self, jobs: &[Waiting], pause: Duration) {
-        let until = Instant::now() + pause;
-        write(CLEAR);
-        let status = match jobs {
-            [job] => {
-                let newest = self.newest.as_deref();
-                // Without its events the wait goes on.
-                for Event { id, line } in self.api.events_since(job.id, newest, until).unwrap_or_default() {
-                    write(&format!("{line}\n"));
-                    self.newest = Some(id);
-                }
-                let progress = job.last.as_ref().map(|look| job::progress(&look.job));
-                format!("{}: {}", job.id, progress.as_deref().unwrap_or("no answer yet"))
-            }
-            _ => format!("{} of {} jobs are done", jobs.iter().filter(|job| job.is_done()).count(), jobs.len()),
-        };
-        let status = self.api.quote(&status);
-        loop {
-            let waited = Duration::from_secs(self.start.elapsed().as_secs());
-            write(&format!("{CLEAR}{NO_WRAP}waited {}, {status}{WRAP}", format_duration(waited)));
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            thread::sleep(left.min(Duration::from_secs(1)));
-        }
-    }
-}
-
-/// What comes next on the terminal, the result or an error, starts on an empty line.
-impl Drop for Progress<'_> {
-    fn drop(&mut self) {
-        write(CLEAR);
-    }
-}
-
-/// To the line's start, then empty it (ECMA-48: EL).
-const CLEAR: &str = "\r\u{1b}[2K";
-/// Cut what does not fit on the line, and no longer (DECAWM): CLEAR empties one row only.
-const NO_WRAP: &str = "\u{1b}[?7l";
-const WRAP: &str = "\u{1b}[?7h";
-
-/// A terminal that is gone is no reason to stop waiting.
-fn write(text: &str) {
-    let mut stderr = io::stderr().lock();
-    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
 #[cfg(test)]
@@ -184,32 +152,80 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::error::Kind;
 
-    fn waiting(status: &str, estimated_finish: Value, poll_after: Option<Duration>) -> Waiting<'static> {
-        let job = json!({ "status": status, "estimated_finish": estimated_finish });
-        Waiting { id: "ftjob-x", last: Some(Look { job, poll_after }), trouble: None }
+    fn waiting() -> Waiting<'static> {
+        Waiting { id: "ftjob-x", job: None, error: None, next_poll: Instant::now(), pause: SHORTEST_PAUSE }
+    }
+
+    fn job(status: &str, estimated_finish: Value) -> Job {
+        let api = json!({ "object": "fine_tuning.job", "id": "ftjob-x", "status": status, "estimated_finish": estimated_finish });
+        Job::new(api).unwrap()
+    }
+
+    /// The pause after a result.
+    fn pause(waiting: &mut Waiting, result: Result<Job, RequestError>) -> Duration {
+        let (now, clock) = (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_000));
+        waiting.note(result, now, clock);
+        waiting.next_poll - now
+    }
+
+    fn error(retry: Retry, kind: Kind) -> RequestError {
+        RequestError::new("no".into(), retry, kind)
     }
 
     #[test]
-    fn pauses_follow_the_api() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
-        let growing = Duration::from_secs(5);
-        let pause = |finish, poll_after| next_pause(&[waiting("running", finish, poll_after)], growing, now);
-        assert_eq!(pause(json!(null), None), growing);
-        assert_eq!(pause(json!(0), None), growing);
-        assert_eq!(pause(json!(990), None), growing);
-        assert_eq!(pause(json!(1_000), None), FIRST_PAUSE);
-        assert_eq!(pause(json!(1_012), None), Duration::from_secs(12));
-        assert_eq!(pause(json!(9_000), None), LONGEST_PAUSE);
-        assert_eq!(pause(json!(9_000), Some(Duration::from_millis(20))), Duration::from_millis(20));
-        assert_eq!(pause(json!(null), Some(Duration::from_secs(3600))), LONGEST_PAUSE);
+    fn pauses_grow_to_half_a_minute() {
+        let mut waiting = waiting();
+        let pauses: Vec<_> =
+            (0..12).map(|_| pause(&mut waiting, Ok(job("running", json!(null)))).as_millis()).collect();
+        assert_eq!(pauses[..3], [1000, 1500, 2250]);
+        assert_eq!(pauses[10..], [30_000; 2]);
+    }
 
-        // The shortest of those that are not done.
-        let jobs = [
-            waiting("succeeded", json!(1_002), None),
-            waiting("running", json!(1_012), None),
-            waiting("queued", json!(1_008), None),
-        ];
-        assert_eq!(next_pause(&jobs, Duration::from_secs(20), now), Duration::from_secs(8));
+    #[test]
+    fn pauses_follow_the_estimate_and_the_server() {
+        let seconds = |finish: Value| pause(&mut waiting(), Ok(job("running", finish))).as_secs();
+        assert_eq!([json!(0), json!(990), json!(1_000)].map(seconds), [1, 1, 1]);
+        assert_eq!([json!(1_012), json!(9_000)].map(seconds), [12, 30]);
+        let named = Retry::RateLimited(Some(Duration::from_secs(90)));
+        assert_eq!(pause(&mut waiting(), Err(error(named, Kind::Response))).as_secs(), 90);
+    }
+
+    #[test]
+    fn the_first_job_that_is_due_ends_the_pause() {
+        let now = Instant::now();
+        let mut jobs = [waiting(), waiting(), waiting()];
+        for (waiting, (status, seconds)) in jobs.iter_mut().zip([("succeeded", 2), ("running", 12), ("queued", 8)]) {
+            waiting.job = Some(job(status, json!(null)));
+            waiting.next_poll = now + Duration::from_secs(seconds);
+        }
+        assert_eq!(next_pause(&jobs, now).as_secs(), 8);
+    }
+
+    #[test]
+    fn after_the_first_read_only_the_apis_refusals_end_a_wait() {
+        let status = |status, from_api| error(Retry::Never, Kind::Status { status, from_api });
+        let unread = waiting();
+        let read = Waiting { job: Some(job("running", json!(null))), ..waiting() };
+        for refusal in [401, 403, 404] {
+            assert!(unread.ends_with(&status(refusal, true)) && read.ends_with(&status(refusal, true)));
+            assert!(unread.ends_with(&status(refusal, false)) && !read.ends_with(&status(refusal, false)));
+        }
+        for passing in [status(302, false), status(400, true), error(Retry::Never, Kind::Connection)] {
+            assert!(unread.ends_with(&passing) && !read.ends_with(&passing), "{passing:?}");
+        }
+        assert!(!unread.ends_with(&error(Retry::Later, Kind::Response)));
+    }
+
+    #[test]
+    fn what_is_known_survives_an_error() {
+        let mut waiting = waiting();
+        pause(&mut waiting, Ok(job("running", json!(null))));
+        pause(&mut waiting, Err(error(Retry::Later, Kind::Response)));
+        let line = out_of_time(&[waiting], Duration::from_secs(60)).to_string();
+        let expected =
+            "fine-tuning job ftjob-x is still running after 1m; allow more time with wait; the last poll failed: no";
+        assert_eq!(line, expected);
     }
 }

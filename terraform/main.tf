@@ -1,8 +1,8 @@
-# Terraform quotes one of the two lines with a comment when it cannot find the program.
-data "external" "job" { # program not found? See the README of openai-fine-tuning-job, Install
-  program = var.program # program not found? See the README of openai-fine-tuning-job, Install
+# Terraform quotes one of the two commented lines with every error of the program, and when it cannot find it.
+data "external" "job" { # runs a program that is installed separately: see the README of openai-fine-tuning-job
+  program = var.program # installed separately: see the README of openai-fine-tuning-job
 
-  # The helper takes null as a key that is left out.
+  # For the program, null is the same as leaving the key out.
   query = {
     fine_tuning_job_id = var.fine_tuning_job_id
     most_recent        = var.most_recent
@@ -21,10 +21,16 @@ data "external" "job" { # program not found? See the README of openai-fine-tunin
   }
 
   lifecycle {
-    # The helper says this too, but with selectors that this module does not have.
+    # The program says this too, but with selectors that this module does not have.
     precondition {
       condition     = (var.fine_tuning_job_id != null) != var.most_recent
       error_message = "Give either fine_tuning_job_id, or most_recent = true with filters: they say which job to read."
+    }
+
+    # Arguments in `program` come before the query.
+    postcondition {
+      condition     = var.fine_tuning_job_id == null || jsondecode(self.result.job).id == var.fine_tuning_job_id
+      error_message = "The program has read another job than fine_tuning_job_id: see the arguments in program."
     }
   }
 }

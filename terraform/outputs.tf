@@ -19,6 +19,6 @@ output "status" {
 }
 
 output "result" {
-  description = "The helper's result as it is: a map of strings. Here is also what the API sends beyond its documentation, and its whole answer as `raw_json`."
+  description = "The program's result as it is: a map of strings. Here is also what the API sends beyond its documentation, and its whole answer as `raw_json`."
   value       = data.external.job.result
 }

@@ -3,15 +3,16 @@ variable "fine_tuning_job_id" {
   type        = string
   default     = null
 
-  # The helper checks this too, in the same words. Here the message points to the caller's own line.
+  # The program checks this too; here the message points to the caller's own line. It does not have the value: a sensitive
+  # one would hide all of it.
   validation {
-    condition     = var.fine_tuning_job_id == null || can(regex("^[A-Za-z0-9_-]{1,128}$", var.fine_tuning_job_id))
-    error_message = "fine_tuning_job_id is ${jsonencode(var.fine_tuning_job_id)}, which is not a job's ID: 1 to 128 letters, digits, hyphens or underscores"
+    condition     = var.fine_tuning_job_id == null || can(regex("^[A-Za-z0-9_-]{1,512}$", var.fine_tuning_job_id))
+    error_message = "fine_tuning_job_id is not a job ID: 1 to 512 letters, digits, hyphens or underscores."
   }
 }
 
 variable "most_recent" {
-  description = "Whether to read the newest job that passes the filters `model`, `status`, `suffix` and `metadata`, instead of one by its ID."
+  description = "Whether to read the newest job that matches the filters `model`, `status`, `suffix` and `metadata`, instead of one by its ID."
   type        = bool
   default     = false
   nullable    = false
@@ -43,7 +44,7 @@ variable "metadata" {
 }
 
 variable "wait" {
-  description = "How long to wait until the job is succeeded, failed or cancelled, such as `2h`, at most `7d`. Without it the job is read as it is."
+  description = "How long to wait until the job is final: succeeded, failed or cancelled, such as `2h`, at most `7d`. Without it the job is read as it is."
   type        = string
   default     = null
 }
@@ -55,7 +56,7 @@ variable "require_status" {
 }
 
 variable "timeout" {
-  description = "How long all network work for the job may take, retries included, and with `wait` each look at it: such as `90s` or `1m30s`, at most `1h`. The helper's default is `60s`."
+  description = "How long all network work for the job may take, retries included, and with `wait` each poll: such as `90s` or `1m30s`, at most `1h`. The program's default is `60s`."
   type        = string
   default     = null
 }
@@ -67,13 +68,13 @@ variable "base_url" {
 }
 
 variable "organization" {
-  description = "The organization to ask as. The default is the environment's `OPENAI_ORG_ID`."
+  description = "The organization that requests are made for. The default is the environment's `OPENAI_ORG_ID`."
   type        = string
   default     = null
 }
 
 variable "project" {
-  description = "The project to ask as. The default is the environment's `OPENAI_PROJECT_ID`."
+  description = "The project that requests are made for. The default is the environment's `OPENAI_PROJECT_ID`."
   type        = string
   default     = null
 }
@@ -92,7 +93,7 @@ variable "allow_http" {
 }
 
 variable "program" {
-  description = "The helper, as a command and its first arguments: a name that is on the PATH of whatever runs Terraform, or a path."
+  description = "The program, as a command and its first arguments: a name that is on the PATH of whatever runs Terraform, or a path."
   type        = list(string)
   default     = ["openai-fine-tuning-job"]
   nullable    = false

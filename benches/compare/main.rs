@@ -1,18 +1,18 @@
 //! `make bench`: the program beside what a user would take instead of it. `benches/README.md` says what is compared and
 //! how; the tables there and the charts are written here.
 
-#[path = "../../tests/suite/certificates.rs"]
+#[path = "../../tests/support/certificates.rs"]
 #[allow(dead_code)] // what only the tests use
 mod certificates;
-#[path = "../../tests/suite/engines.rs"]
+#[path = "../../tests/support/engines.rs"]
 #[allow(dead_code)]
 mod engines;
 mod measure;
-#[path = "../../tests/suite/relay.rs"]
+#[path = "../../tests/support/relay.rs"]
 #[allow(dead_code)]
 mod relay;
 mod report;
-#[path = "../../tests/suite/sample_api/mod.rs"]
+#[path = "../../tests/support/sample_api/mod.rs"]
 #[allow(dead_code)]
 mod sample_api;
 

@@ -8,7 +8,7 @@ use std::{env, fs, iter};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::certificates::Authority;
+use crate::certificates::CertificateAuthority;
 use crate::engines::output;
 use crate::relay::Relay;
 use crate::sample_api::SampleApi;
@@ -21,7 +21,7 @@ const BUNDLES: [&str; 3] =
 pub struct Bench {
     /// Where `make bench` installed what is compared.
     pub folder: PathBuf,
-    authority: Authority,
+    ca: CertificateAuthority,
     /// The system's root certificates and the sample API's.
     pub bundle: PathBuf,
 }
@@ -48,10 +48,10 @@ pub struct Run {
 
 impl Bench {
     pub fn new(folder: PathBuf) -> Result<Self> {
-        let (bundle, authority) = (folder.join("bundle.pem"), Authority::new());
+        let (bundle, ca) = (folder.join("bundle.pem"), CertificateAuthority::new());
         let roots = BUNDLES.iter().find_map(|file| fs::read_to_string(file).ok()).context("no root certificates")?;
-        fs::write(&bundle, roots + &fs::read_to_string(authority.file())?)?;
-        Ok(Bench { folder, authority, bundle })
+        fs::write(&bundle, roots + &fs::read_to_string(ca.file())?)?;
+        Ok(Bench { folder, ca, bundle })
     }
 
     /// One contender after the other.
@@ -65,7 +65,7 @@ impl Bench {
 
     /// Has hyperfine run a command, with a sample API of its own. `$URL` in an argument is that API's address.
     pub fn run(&self, command: &Command, input: &str, far: bool) -> Result<Run> {
-        let api = SampleApi::start_tls(self.authority.server("127.0.0.1"));
+        let api = SampleApi::start_tls(self.ca.server("127.0.0.1"));
         let address = if far { Relay::start(api.address, Duration::from_millis(50)).address } else { api.address };
         let url = format!("https://{address}/v1");
         let [stdin, stdout, times] = ["stdin", "stdout", "times.json"].map(|name| self.folder.join(name));

@@ -1,4 +1,4 @@
-# The outputs' types and nulls, without helper or API: each run puts what the helper prints for one of the sample jobs in
+# The outputs' types and nulls, without program or API: each run puts what the program prints for one of the sample jobs in
 # the place of the data source. `terraform test` and `tofu test` both run it, after `init`.
 
 run "a_succeeded_job_has_its_model_and_numbers" {
@@ -125,7 +125,7 @@ run "a_reinforcement_job_has_its_grader" {
     values = {
       result = {
         job = <<-JSON
-          {"created_at":1750000000,"error":null,"error_code":null,"error_param":null,"estimated_finish":null,"fine_tuned_model":"ft:o4-mini-2025-04-16:my-org:grader:CdEfGhIj","finished_at":1750010000,"hyperparameters":{"batch_size":4,"learning_rate_multiplier":2.50,"n_epochs":1},"id":"ftjob-reinforcement","integrations":[],"metadata":{},"method":{"dpo":{"hyperparameters":{"batch_size":null,"beta":null,"learning_rate_multiplier":null,"n_epochs":null}},"reinforcement":{"grader":"{\"input\":\"{{sample.output_text}}\",\"name\":\"exact\",\"operation\":\"eq\",\"reference\":\"{{item.answer}}\",\"type\":\"string_check\"}","hyperparameters":{"batch_size":4,"compute_multiplier":1.0,"eval_interval":5,"eval_samples":2,"learning_rate_multiplier":2.50,"n_epochs":1,"reasoning_effort":"medium"}},"supervised":{"hyperparameters":{"batch_size":null,"learning_rate_multiplier":null,"n_epochs":null}},"type":"reinforcement"},"model":"o4-mini-2025-04-16","object":"fine_tuning.job","organization_id":"org-123","result_files":["file-result5"],"seed":99,"status":"succeeded","trained_tokens":98765,"training_file":"file-train5","user_provided_suffix":"grader","validation_file":"file-valid5"}
+          {"created_at":1750000000,"error":null,"error_code":null,"error_param":null,"estimated_finish":null,"fine_tuned_model":"ft:o4-mini-2025-04-16:my-org:grader:CdEfGhIj","finished_at":1750010000,"hyperparameters":{"batch_size":4,"learning_rate_multiplier":2.5,"n_epochs":1},"id":"ftjob-reinforcement","integrations":[],"metadata":{},"method":{"dpo":{"hyperparameters":{"batch_size":null,"beta":null,"learning_rate_multiplier":null,"n_epochs":null}},"reinforcement":{"grader":"{\"input\":\"{{sample.output_text}}\",\"name\":\"exact\",\"operation\":\"eq\",\"reference\":\"{{item.answer}}\",\"type\":\"string_check\"}","hyperparameters":{"batch_size":4,"compute_multiplier":1.0,"eval_interval":5,"eval_samples":2,"learning_rate_multiplier":2.5,"n_epochs":1,"reasoning_effort":"medium"}},"supervised":{"hyperparameters":{"batch_size":null,"learning_rate_multiplier":null,"n_epochs":null}},"type":"reinforcement"},"model":"o4-mini-2025-04-16","object":"fine_tuning.job","organization_id":"org-123","result_files":["file-result5"],"seed":99,"status":"succeeded","trained_tokens":98765,"training_file":"file-train5","user_provided_suffix":"grader","validation_file":"file-valid5"}
         JSON
       }
     }

@@ -1,20 +1,14 @@
-//! Every integration test, in one binary: real processes, real sockets, real TLS, real Terraform.
+//! The program as a process, over real sockets and real TLS on loopback. It needs nothing but cargo.
 
-mod certificates;
-mod demo;
-mod engines;
+mod batch;
 mod faults;
-mod helper;
-mod many;
+mod list;
 mod messages;
-mod package;
 mod protocol;
 mod proxy;
 mod readme;
-mod relay;
 mod round_trips;
-mod sample_api;
-mod terraform;
+#[path = "../support/mod.rs"]
+mod support;
 mod tls;
 mod wait;
-mod workflows;

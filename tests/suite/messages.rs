@@ -1,18 +1,18 @@
 //! Cause to line: what a user reads, whole. HOST stands for the sample API's address. Certificates and proxies have
 //! tables of their own, in `tls.rs` and `proxy.rs`.
 
-use crate::helper::{failure, helper, helper_for, refusing_address};
-use crate::sample_api::{self, SampleApi, answering, error, response};
+use crate::support::program::{failure, program, program_for, refusing_address};
+use crate::support::sample_api::{self, SampleApi, answering, error, response};
 
-const NOT_READ: &str = "fine-tuning job ftjob-abc123 was not read: ";
+const NOT_READ: &str = "could not read fine-tuning job ftjob-abc123: ";
 
 fn line(exit_code: i32, api: &SampleApi, arguments: &[&str]) -> String {
-    let line = failure(exit_code, helper_for(api).arg("ftjob-abc123").args(arguments));
+    let line = failure(exit_code, program_for(api).arg("ftjob-abc123").args(arguments));
     line.replace(&api.address.to_string(), "HOST")
 }
 
 #[test]
-fn answers() {
+fn responses() {
     let json = |status: &str, message: &str, code: &str| {
         response(
             status,
@@ -46,8 +46,7 @@ fn answers() {
         ),
         (
             json("429 Too Many Requests", "Rate limit reached for requests", "rate_limit_exceeded"),
-            "HOST answered HTTP 429: Rate limit reached for requests (request ID req_1); ask less often, or allow more time \
-             with timeout",
+            "HOST answered HTTP 429: Rate limit reached for requests (request ID req_1); reduce the request rate",
         ),
         (
             json("429 Too Many Requests", "You exceeded your current quota.", "insufficient_quota"),
@@ -63,7 +62,36 @@ fn answers() {
             "HOST answered HTTP 502: Bad Gateway; try again later",
         ),
         (plain("404 Not Found", "text/html", "<html>"), "HOST answered HTTP 404: Not Found; check OPENAI_BASE_URL"),
-        (plain("418 I'm a teapot", "text/plain", ""), "HOST answered HTTP 418: I'm a teapot"),
+        (
+            plain("418 I'm a teapot", "text/plain", ""),
+            "HOST answered HTTP 418: I'm a teapot; check OPENAI_BASE_URL",
+        ),
+        (
+            json("400 Bad Request", "Invalid job ID.", "invalid_request"),
+            "HOST answered HTTP 400: Invalid job ID. (request ID req_1)",
+        ),
+        (
+            plain("403 Forbidden", "application/json", r#"{"error":"blocked by waf rule 7"}"#),
+            "HOST answered HTTP 403: blocked by waf rule 7; check OPENAI_BASE_URL, and the API key in OPENAI_API_KEY",
+        ),
+        (
+            plain("401 Unauthorized", "text/html", "<html><head><Title>\n Sign in </title></head></html>"),
+            "HOST answered HTTP 401: Sign in; check OPENAI_BASE_URL, and the API key in OPENAI_API_KEY",
+        ),
+        (
+            plain("503 Service Unavailable", "application/json", r#"{"message":"upstream draining"}"#),
+            "HOST answered HTTP 503: upstream draining; try again later",
+        ),
+        (
+            response("404 Not Found", &[("apim-request-id", "a-1")], r#"{"error":{"code":"404","message":"Resource not found"}}"#),
+            "HOST answered HTTP 404: Resource not found (request ID a-1); check the ID, and that the API key in \
+             OPENAI_API_KEY is of the project that owns the job",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\n\x1f\x8b\x08\x00".to_vec(),
+            "HOST answered in the encoding gzip, which this program did not accept; check OPENAI_BASE_URL, and what \
+             changes responses on the way",
+        ),
         (
             plain("302 Found", "text/html", ""),
             "HOST answered HTTP 302: Found; redirects are not followed: set OPENAI_BASE_URL to the API's own address",
@@ -92,12 +120,12 @@ fn a_body_cut_short() {
             b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: req_1\r\n\r\n{\"object\":\"fine_",
         )
     }));
-    let expected = "the answer of HOST was cut short (request ID req_1) (after 3 attempts)";
+    let expected = "the response from HOST was cut short (request ID req_1) (after 3 attempts)";
     assert_eq!(line(1, &api, &[]), format!("{NOT_READ}{expected}"));
 }
 
 #[test]
-fn no_way_to_the_api() {
+fn connections_that_cannot_be_made() {
     let api = SampleApi::start();
     let (free, _socket) = refusing_address();
     let refused = line(1, &api, &[&format!("base_url=http://{free}")]);
@@ -105,7 +133,7 @@ fn no_way_to_the_api() {
     assert_eq!(refused, format!("{NOT_READ}{expected}"));
 
     let unknown = line(1, &api, &["base_url=https://api.invalid/v1"]);
-    assert!(unknown.starts_with(&format!("{NOT_READ}the name of api.invalid was not ")), "{unknown}");
+    assert!(unknown.starts_with(&format!("{NOT_READ}could not resolve the name of api.invalid ")), "{unknown}");
     assert!(unknown.ends_with("; check base_url and the network (after 3 attempts)"), "{unknown}");
 
     assert_eq!(
@@ -116,9 +144,9 @@ fn no_way_to_the_api() {
 }
 
 #[test]
-fn no_key() {
+fn a_missing_key() {
     assert_eq!(
-        failure(2, helper().arg("ftjob-abc123")),
+        failure(2, program().arg("ftjob-abc123")),
         "no API key: set the environment variable OPENAI_API_KEY where this program runs, or name another variable with \
          api_key_env"
     );

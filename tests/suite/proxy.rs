@@ -1,101 +1,15 @@
-//! The way through a proxy: a real, small one on loopback, which answers CONNECT and then only copies.
-
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Duration;
+//! Connections through a proxy on loopback.
 
 use assert_cmd::Command;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::certificates::Authority;
-use crate::helper::{KEY, assert_no_key, failure, helper, refusing_address, result};
-use crate::sample_api::SampleApi;
+use crate::support::certificates::CertificateAuthority;
+use crate::support::program::{KEY, assert_no_key, failure, program, refusing_address, result};
+use crate::support::proxy::Proxy;
+use crate::support::sample_api::SampleApi;
 
-/// Leads every connection to one API, whatever name was asked for.
-struct Proxy {
-    address: SocketAddr,
-    /// What each client said up to the end of its CONNECT request.
-    heads: Arc<Mutex<Vec<String>>>,
-}
-
-impl Proxy {
-    fn start(api: &SampleApi, tls: Option<ServerConfig>, authorization: Option<&'static str>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let proxy = Proxy { address: listener.local_addr().unwrap(), heads: Default::default() };
-        let (heads, tls, upstream) = (proxy.heads.clone(), tls.map(Arc::new), api.address);
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let (heads, tls) = (heads.clone(), tls.clone());
-                thread::spawn(move || serve(client, upstream, tls, authorization, &heads).ok());
-            }
-        });
-        proxy
-    }
-
-    fn heads(&self) -> Vec<String> {
-        self.heads.lock().unwrap().clone()
-    }
-}
-
-fn serve(
-    tcp: TcpStream,
-    upstream: SocketAddr,
-    tls: Option<Arc<ServerConfig>>,
-    authorization: Option<&str>,
-    heads: &Mutex<Vec<String>>,
-) -> io::Result<()> {
-    let mut client: Box<dyn ReadWrite> = match tls {
-        None => Box::new(tcp.try_clone()?),
-        Some(config) => {
-            Box::new(StreamOwned::new(ServerConnection::new(config).map_err(io::Error::other)?, tcp.try_clone()?))
-        }
-    };
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        client.read_exact(&mut byte)?;
-        head.extend(byte);
-    }
-    let head = String::from_utf8_lossy(&head).into_owned();
-    heads.lock().unwrap().push(head.clone());
-    if authorization.is_some_and(|expected| !head.contains(&format!("Proxy-Authorization: {expected}\r\n"))) {
-        client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")?;
-        return client.flush();
-    }
-    client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
-    client.flush()?;
-
-    let mut server = TcpStream::connect(upstream)?;
-    for stream in [&tcp, &server] {
-        stream.set_read_timeout(Some(Duration::from_millis(1)))?;
-    }
-    while copy_some(&mut *client, &mut server)? && copy_some(&mut server, &mut *client)? {}
-    Ok(())
-}
-
-trait ReadWrite: Read + Write {}
-impl<T: Read + Write> ReadWrite for T {}
-
-/// Copies what is there; false at the end.
-fn copy_some(from: &mut (impl Read + ?Sized), to: &mut (impl Write + ?Sized)) -> io::Result<bool> {
-    let mut buffer = [0; 16 * 1024];
-    match from.read(&mut buffer) {
-        Ok(0) => Ok(false),
-        Ok(count) => {
-            to.write_all(&buffer[..count])?;
-            to.flush()?;
-            Ok(true)
-        }
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(true),
-        Err(error) => Err(error),
-    }
-}
-
-/// Asks an API that only a proxy can find, as its name is known to nobody else.
-fn helper_behind(proxy: &Proxy, variable: &str, value: &str) -> Command {
-    let mut command = helper();
+/// Reads from an API that only a proxy can find, as its name is known to nobody else.
+fn program_behind(proxy: &Proxy, variable: &str, value: &str) -> Command {
+    let mut command = program();
     let value = value.replace("PROXY", &proxy.address.to_string());
     command.env("OPENAI_API_KEY", KEY).env(variable, value).args(["ftjob-abc123", "timeout=10s"]);
     command
@@ -106,8 +20,8 @@ const HTTP: &str = "base_url=http://api.test:8080/v1";
 
 #[test]
 fn https_goes_through_a_tunnel_that_cannot_see_the_key() {
-    let authority = Authority::new();
-    let api = SampleApi::start_tls(authority.server("api.test"));
+    let ca = CertificateAuthority::new();
+    let api = SampleApi::start_tls(ca.server("api.test"));
     for (variable, value, credentials) in [
         ("HTTPS_PROXY", "http://PROXY", None),
         ("https_proxy", "PROXY", None),
@@ -115,8 +29,8 @@ fn https_goes_through_a_tunnel_that_cannot_see_the_key() {
         ("HTTPS_PROXY", "http://user:p%40ss@PROXY", Some("Basic dXNlcjpwQHNz")),
     ] {
         let proxy = Proxy::start(&api, None, credentials);
-        let mut command = helper_behind(&proxy, variable, value);
-        assert_eq!(result(command.env("SSL_CERT_FILE", authority.file()).arg(HTTPS))["status"], "succeeded");
+        let mut command = program_behind(&proxy, variable, value);
+        assert_eq!(result(command.env("SSL_CERT_FILE", ca.file()).arg(HTTPS))["status"], "succeeded");
         let heads = proxy.heads();
         assert!(heads.len() == 1 && heads[0].starts_with("CONNECT api.test:8443 HTTP/1.1\r\n"), "{heads:?}");
         assert_no_key(heads[0].as_bytes());
@@ -125,45 +39,107 @@ fn https_goes_through_a_tunnel_that_cannot_see_the_key() {
 
 #[test]
 fn a_proxy_may_speak_tls_itself() {
-    let authority = Authority::new();
-    for (api, base_url) in [(SampleApi::start_tls(authority.server("api.test")), HTTPS), (SampleApi::start(), HTTP)] {
-        let proxy = Proxy::start(&api, Some(authority.server("127.0.0.1")), None);
-        let mut command = helper_behind(&proxy, "ALL_PROXY", "https://PROXY");
-        command.env("SSL_CERT_FILE", authority.file()).args([base_url, "allow_http=true"]);
+    let ca = CertificateAuthority::new();
+    for (api, base_url) in [(SampleApi::start_tls(ca.server("api.test")), HTTPS), (SampleApi::start(), HTTP)] {
+        let proxy = Proxy::start(&api, Some(ca.server("127.0.0.1")), None);
+        let mut command = program_behind(&proxy, "ALL_PROXY", "https://PROXY");
+        command.env("SSL_CERT_FILE", ca.file()).args([base_url, "allow_http=true"]);
         assert_eq!(result(&mut command)["status"], "succeeded");
     }
 }
 
 #[test]
-fn plain_http_through_a_proxy_has_to_be_allowed() {
+fn plain_http_through_a_proxy_must_be_allowed() {
     let api = SampleApi::start();
     let proxy = Proxy::start(&api, None, None);
-    let mut command = helper_behind(&proxy, "HTTP_PROXY", "http://PROXY");
+    let mut command = program_behind(&proxy, "HTTP_PROXY", "http://PROXY");
     assert_eq!(result(command.args([HTTP, "allow_http=true"]))["status"], "succeeded");
     assert_eq!(proxy.heads().len(), 1);
 
     // A proxy takes `localhost` for its own, so what is safe without it is not safe with it.
-    let mut command = helper_behind(&proxy, "HTTP_PROXY", "http://PROXY");
+    let mut command = program_behind(&proxy, "HTTP_PROXY", "http://PROXY");
     let line = failure(2, command.arg(format!("base_url={}", api.url())));
     assert!(line.contains("would show the API key to the proxy: list the host in NO_PROXY"), "{line}");
 
-    let mut command = helper_behind(&proxy, "HTTP_PROXY", "http://PROXY");
+    let mut command = program_behind(&proxy, "HTTP_PROXY", "http://PROXY");
     command.env("NO_PROXY", "127.0.0.1").arg(format!("base_url={}", api.url()));
     assert_eq!(result(&mut command)["status"], "succeeded");
     assert_eq!(proxy.heads().len(), 1);
 }
 
+/// The message, with names for the addresses.
+fn line(proxy: &Proxy, variable: &str, value: &str, ca: &CertificateAuthority) -> String {
+    let mut command = program_behind(proxy, variable, value);
+    let line = failure(1, command.env("SSL_CERT_FILE", ca.file()).arg(HTTPS));
+    line.replace(&proxy.address.to_string(), "PROXY").replace("could not read fine-tuning job ftjob-abc123: ", "")
+}
+
 #[test]
-fn a_proxy_that_refuses_is_named_without_its_password() {
-    let authority = Authority::new();
-    let api = SampleApi::start_tls(authority.server("api.test"));
-    let proxy = Proxy::start(&api, None, Some("Basic something-else"));
-    let mut command = helper_behind(&proxy, "HTTPS_PROXY", "http://user:hidden@PROXY");
-    let line = failure(1, command.env("SSL_CERT_FILE", authority.file()).arg(HTTPS));
-    let expected =
-        format!("the proxy {} refused to connect to api.test:8443: proxy server responded 407", proxy.address);
-    assert!(line.contains(&expected) && !line.contains("hidden"), "{line}");
-    assert_eq!((proxy.heads().len(), api.connections()), (1, 0));
+fn what_goes_wrong_at_the_proxy_names_it_and_its_variable() {
+    let ca = CertificateAuthority::new();
+    let api = SampleApi::start_tls(ca.server("api.test"));
+    let plain = Proxy::start(&api, None, None);
+    let wants_user = Proxy::start(&api, None, Some("Basic something-else"));
+    let tls = Proxy::start(&api, Some(ca.server("127.0.0.1")), None);
+    let untrusted = Proxy::start(&api, Some(CertificateAuthority::new().server("127.0.0.1")), None);
+    let other_name = Proxy::start(&api, Some(ca.server("proxy.test")), None);
+    for (proxy, variable, value, expected) in [
+        (
+            &wants_user,
+            "HTTPS_PROXY",
+            "http://PROXY",
+            "the proxy PROXY answered HTTP 407 to the request to connect to api.test:8443; put USER:PASSWORD@ before the \
+             host in HTTPS_PROXY",
+        ),
+        (
+            &wants_user,
+            "ALL_PROXY",
+            "http://user:hidden@PROXY",
+            "the proxy PROXY answered HTTP 407 to the request to connect to api.test:8443; check the user and the \
+             password in ALL_PROXY",
+        ),
+        (
+            &plain,
+            "HTTPS_PROXY",
+            "https://PROXY",
+            "the TLS handshake with the proxy PROXY failed: it does not answer in TLS; check the scheme and the port in \
+             HTTPS_PROXY",
+        ),
+        (
+            &untrusted,
+            "HTTPS_PROXY",
+            "https://PROXY",
+            "the TLS handshake with the proxy PROXY failed: its certificate is signed by itself or by a certificate \
+             authority (CA) that this machine does not trust, or the server does not send its intermediate certificate; \
+             name the CA's PEM file in SSL_CERT_FILE, or have the server send its whole chain",
+        ),
+        (
+            &other_name,
+            "HTTPS_PROXY",
+            "https://PROXY",
+            "the TLS handshake with the proxy PROXY failed: its certificate is for proxy.test, not for 127.0.0.1; check \
+             HTTPS_PROXY",
+        ),
+    ] {
+        assert_eq!(line(proxy, variable, value, &ca), expected);
+    }
+    let line_without_tls = line(&tls, "HTTPS_PROXY", "http://PROXY", &ca);
+    assert!(line_without_tls.contains("the proxy PROXY"), "{line_without_tls}");
+    assert!(line_without_tls.contains("; check the scheme and the port in HTTPS_PROXY"), "{line_without_tls}");
+
+    plain.refuse(["403 Forbidden"]);
+    assert_eq!(
+        line(&plain, "HTTPS_PROXY", "http://PROXY", &ca),
+        "the proxy PROXY answered HTTP 403 to the request to connect to api.test:8443; have it allow this host, list the host \
+         in NO_PROXY, or check HTTPS_PROXY"
+    );
+    plain.refuse(["503 Service Unavailable"; 3]);
+    assert_eq!(
+        line(&plain, "HTTPS_PROXY", "http://PROXY", &ca),
+        "the proxy PROXY answered HTTP 503 to the request to connect to api.test:8443; check base_url, and that the proxy \
+         can reach it (after 3 attempts)"
+    );
+    assert_eq!(api.connections(), 0);
 }
 
 #[test]
@@ -172,24 +148,36 @@ fn a_proxy_that_is_not_there_is_named() {
     let mut proxy = Proxy::start(&api, None, None);
     let (address, _socket) = refusing_address();
     proxy.address = address;
-    let line = failure(1, helper_behind(&proxy, "HTTPS_PROXY", "http://PROXY").arg(HTTPS));
-    let expected = format!("the proxy {} refused the connection; check the proxy's address", proxy.address);
-    assert!(line.contains(&expected), "{line}");
+    let line = line(&proxy, "HTTPS_PROXY", "http://PROXY", &CertificateAuthority::new());
+    assert_eq!(line, "the proxy PROXY refused the connection; check HTTPS_PROXY and the network (after 3 attempts)");
+
+    let mut command = program_behind(&proxy, "HTTPS_PROXY", "http://proxy.invalid:3128");
+    let line = failure(1, command.arg(HTTPS));
+    assert!(line.contains("could not resolve the name of the proxy proxy.invalid:3128 "), "{line}");
+    assert!(line.ends_with("; check HTTPS_PROXY and the network (after 3 attempts)"), "{line}");
 }
 
 #[test]
-fn a_value_that_cannot_be_used_is_no_direct_connection() {
+fn a_tls_error_behind_the_proxy_names_the_api() {
+    let ca = CertificateAuthority::new();
+    let api = SampleApi::start_tls(ca.server("other.test"));
+    let proxy = Proxy::start(&api, None, None);
+    assert_eq!(
+        line(&proxy, "HTTPS_PROXY", "http://PROXY", &ca),
+        "the TLS handshake with api.test:8443 failed: its certificate is for other.test, not for api.test; check base_url"
+    );
+}
+
+#[test]
+fn an_invalid_proxy_is_no_direct_connection() {
     let api = SampleApi::start();
     for value in ["socks5://user:hidden@127.0.0.1:1", "http://user:hidden@127.0.0.1:99999", "http://", "a b"] {
-        let mut command = helper();
+        let mut command = program();
         command.env("OPENAI_API_KEY", KEY).env("HTTP_PROXY", value).arg("ftjob-abc123");
         let line = failure(2, command.args(["allow_http=true", &format!("base_url={}", api.url())]));
         // On Windows the lower-case name finds it too.
         let (name, rest) = line.split_once(' ').unwrap();
-        assert!(
-            name.eq_ignore_ascii_case("HTTP_PROXY") && rest.starts_with("is not a proxy that can be used"),
-            "{line}"
-        );
+        assert!(name.eq_ignore_ascii_case("HTTP_PROXY") && rest.starts_with("is not a valid proxy"), "{line}");
         assert!(!line.contains("hidden"), "{line}");
     }
     assert_eq!(api.connections(), 0);

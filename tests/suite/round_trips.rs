@@ -3,10 +3,10 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::certificates::Authority;
-use crate::helper::{KEY, PROGRAM, helper_for, result};
-use crate::relay::{Relay, Side};
-use crate::sample_api::{SampleApi, answering_after, job, response};
+use crate::support::certificates::CertificateAuthority;
+use crate::support::program::{KEY, PROGRAM, program_for, result};
+use crate::support::relay::{Relay, Side};
+use crate::support::sample_api::{SampleApi, answering_after, job, response};
 
 /// A TLS record's type (RFC 8446, section 5.1).
 const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -15,16 +15,16 @@ const APPLICATION_DATA: u8 = 23;
 
 #[test]
 fn a_read_is_one_connection_one_handshake_and_one_request() {
-    let authority = Authority::new();
-    let mut tls = authority.server("127.0.0.1");
+    let ca = CertificateAuthority::new();
+    let mut tls = ca.server("127.0.0.1");
     // Tickets answer to no request: on a slow machine they could come between the client's last two records.
     tls.send_tls13_tickets = 0;
     let api = SampleApi::start_tls(tls);
     // Far enough away that what the client says without waiting for an answer comes before that answer.
     let relay = Relay::start(api.address, Duration::from_millis(20));
-    let mut helper = helper_for(&api);
-    helper.env("OPENAI_BASE_URL", format!("https://{}/v1", relay.address)).env("SSL_CERT_FILE", authority.file());
-    assert_eq!(result(helper.arg("ftjob-abc123"))["status"], "succeeded");
+    let mut program = program_for(&api);
+    program.env("OPENAI_BASE_URL", format!("https://{}/v1", relay.address)).env("SSL_CERT_FILE", ca.file());
+    assert_eq!(result(program.arg("ftjob-abc123"))["status"], "succeeded");
     assert_eq!((api.connections(), api.requests().len()), (1, 1));
 
     // To connect is the first round trip. The handshake and the request are the other two.
@@ -52,14 +52,14 @@ fn record_types(mut bytes: &[u8]) -> Vec<u8> {
 #[test]
 #[cfg(target_os = "linux")] // counts in /proc
 fn there_is_at_most_one_thread_beside_main() {
-    let authority = Authority::new();
-    let api = SampleApi::start_tls(authority.server("127.0.0.1"));
+    let ca = CertificateAuthority::new();
+    let api = SampleApi::start_tls(ca.server("127.0.0.1"));
     let answer = response("200 OK", &[], &job("ftjob-abc123").to_string());
     api.play([answering_after(Duration::from_millis(200), answer)]);
-    let mut helper = Command::new(PROGRAM)
+    let mut program = Command::new(PROGRAM)
         .env_clear()
         .envs([("OPENAI_API_KEY", KEY), ("OPENAI_BASE_URL", &api.url())])
-        .env("SSL_CERT_FILE", authority.file())
+        .env("SSL_CERT_FILE", ca.file())
         .arg("ftjob-abc123")
         .stdout(Stdio::null())
         .spawn()
@@ -67,8 +67,8 @@ fn there_is_at_most_one_thread_beside_main() {
     let mut most = 0;
     let status = loop {
         // Until it is waited for, an ended process keeps its place, and its main thread there.
-        most = most.max(std::fs::read_dir(format!("/proc/{}/task", helper.id())).unwrap().count());
-        if let Some(status) = helper.try_wait().unwrap() {
+        most = most.max(std::fs::read_dir(format!("/proc/{}/task", program.id())).unwrap().count());
+        if let Some(status) = program.try_wait().unwrap() {
             break status;
         }
     };

@@ -1,181 +1,346 @@
-//! Waiting for a job, and requiring a status of it.
+//! Waiting until jobs are final, and requiring a status of them.
 
-use std::fs;
+use std::io;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-#[cfg(target_os = "linux")]
-use crate::helper::in_terminal;
-use crate::helper::{KEY, PROGRAM, failure, helper_for, result, run, wait_until};
-use crate::sample_api::{self, Fault, SampleApi, answering, answering_after, error, response, silent};
+use crate::batch::{numbered, parsed};
+use crate::support::certificates::CertificateAuthority;
+use crate::support::program::{KEY, PROGRAM, failure, program, program_for, result, run, wait_until, without_settings};
+use crate::support::proxy::Proxy;
+use crate::support::sample_api::{
+    self, Behaviour, Fault, SampleApi, answering, answering_after, error, numbered_job, response, silent,
+};
+#[cfg(unix)]
+use crate::support::terminal::in_terminal;
 
-const SOON: Option<Duration> = Some(Duration::from_millis(10));
-
-/// A look at `ftjob-moving`, like the sample job of that status.
-fn look(status: &str) -> Value {
+/// What a poll of `ftjob-moving` gives: a job like the sample job of that status, without an estimate.
+fn polled(status: &str) -> Value {
     let like = if status == "succeeded" { "ftjob-abc123" } else { &format!("ftjob-{status}") };
     let mut job =
         sample_api::jobs().into_iter().find(|job| job["id"] == like).unwrap_or(sample_api::job("ftjob-running"));
-    (job["id"], job["status"]) = (json!("ftjob-moving"), json!(status));
+    (job["id"], job["status"], job["estimated_finish"]) = (json!("ftjob-moving"), json!(status), Value::Null);
     job
 }
 
-fn moving(looks: &[&str]) -> SampleApi {
+fn moving(statuses: &[&str]) -> SampleApi {
     let api = SampleApi::start();
-    api.moves("ftjob-moving", looks.iter().map(|status| look(status)), SOON);
+    api.moves("ftjob-moving", statuses.iter().map(|status| polled(status)));
     api
 }
 
 fn waiting(api: &SampleApi) -> assert_cmd::Command {
-    let mut command = helper_for(api);
+    let mut command = program_for(api);
     command.args(["ftjob-moving", "wait=20s", "timeout=3s"]);
     command
 }
 
+fn page(status: &str) -> Fault {
+    let page = "<html><title>Gateway</title></html>";
+    let head = format!("HTTP/1.1 {status}\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n", page.len());
+    answering(head + page)
+}
+
 #[test]
-fn a_job_that_is_done_is_not_waited_for() {
+fn a_final_job_is_read_once() {
     let api = moving(&["succeeded"]);
     assert_eq!(result(&mut waiting(&api))["fine_tuned_model"], "ft:davinci-002:my-org:custom_suffix:7q8mpxmy");
     assert_eq!(api.requests().len(), 1);
 }
 
 #[test]
-fn the_result_is_that_of_the_finished_job() {
-    for (looks, end) in [
-        (&["queued", "running", "succeeded"][..], "succeeded"),
-        (&["running", "failed"], "failed"),
-        (&["running", "paused", "a_status_of_2030", "cancelled"], "cancelled"),
-    ] {
-        let api = moving(looks);
-        assert_eq!(result(&mut waiting(&api))["status"], end);
-        assert_eq!((api.requests().len(), api.connections()), (looks.len(), 1));
-    }
+fn the_result_is_that_of_the_final_job() {
+    thread::scope(|scope| {
+        for statuses in [
+            &["queued", "running", "succeeded"][..],
+            &["running", "failed"],
+            &["running", "paused", "a_status_of_2030", "cancelled"],
+            &["pending", "canceled"],
+        ] {
+            scope.spawn(move || {
+                let api = moving(statuses);
+                let start = Instant::now();
+                assert_eq!(result(&mut waiting(&api))["status"], *statuses.last().unwrap());
+                assert_eq!((api.requests().len(), api.connections()), (statuses.len(), 1));
+                assert!(start.elapsed().as_secs() >= statuses.len() as u64 - 1, "{:?}", start.elapsed());
+            });
+        }
+    });
 }
 
 #[test]
-fn pauses_grow_when_nothing_says_how_long_they_should_be() {
+fn the_end_of_a_wait_is_kept_and_explained() {
     let api = SampleApi::start();
-    api.moves("ftjob-moving", ["queued", "queued", "succeeded"].map(look_without_estimate), None);
     let start = Instant::now();
-    result(&mut waiting(&api));
-    assert!((2500..20_000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
-}
-
-fn look_without_estimate(status: &str) -> Value {
-    let mut job = look(status);
-    job["estimated_finish"] = Value::Null;
-    job
-}
-
-#[test]
-fn the_end_of_the_wait_is_kept_and_explained() {
-    let api = moving(&["running"]);
-    let start = Instant::now();
-    let line = failure(1, helper_for(&api).args(["ftjob-moving", "wait=1500ms"]));
+    let line = failure(1, program_for(&api).args(["ftjob-running", "wait=1500ms"]));
     assert!((1000..20_000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
-    let expected = "fine-tuning job ftjob-moving is still running (estimated finish 2024-07-23T21:00:00Z) after 1s 500ms; allow \
-         more with wait";
+    let expected = "fine-tuning job ftjob-running is still running (estimated finish 2024-07-23T21:00:00Z) after 1s 500ms; \
+                    allow more time with wait";
     assert_eq!(line, expected);
 }
 
 #[test]
-fn hiccups_between_looks_are_waited_out() {
-    let hiccup = || answering(response("502 Bad Gateway", &[("x-should-retry", "false")], ""));
+fn errors_between_polls_are_waited_out() {
+    let bad_gateway = || answering(response("502 Bad Gateway", &[("x-should-retry", "false")], ""));
     let reset: Fault = Box::new(|connection| connection.tcp.shutdown(std::net::Shutdown::Both));
-    let page: Fault = answering(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>");
     let api = moving(&["running", "succeeded"]);
-    api.play([hiccup(), reset, page, hiccup()]);
+    api.play([bad_gateway(), reset, page("200 OK")]);
     assert_eq!(result(&mut waiting(&api))["status"], "succeeded");
 
     // To the end of the wait, if need be; then the last one is told.
     let api = moving(&["running"]);
-    api.play((0..1000).map(|_| hiccup()));
-    let line = failure(1, helper_for(&api).args(["ftjob-moving", "wait=1200ms"]));
-    let expected = "fine-tuning job ftjob-moving could not be looked at in 1s 200ms; the last look failed: ";
+    api.play((0..1000).map(|_| bad_gateway()));
+    let line = failure(1, program_for(&api).args(["ftjob-moving", "wait=1200ms"]));
+    let expected = "could not read fine-tuning job ftjob-moving in 1s 200ms; the last poll failed: ";
     assert!(line.starts_with(expected) && line.contains("HTTP 502"), "{line}");
+}
+
+#[test]
+fn after_the_first_poll_pages_of_a_gateway_are_waited_out() {
+    thread::scope(|scope| {
+        for status in ["404 Not Found", "403 Forbidden", "400 Bad Request", "302 Found", "401 Unauthorized"] {
+            scope.spawn(move || {
+                let api = moving(&["running", "succeeded"]);
+                // The first poll is answered by hand, so that the page comes after it.
+                api.play([answering(response("200 OK", &[], &polled("running").to_string())), page(status)]);
+                assert_eq!(result(&mut waiting(&api))["status"], "succeeded", "{status}");
+
+                let api = moving(&["running"]);
+                api.play([page(status)]);
+                let line = failure(1, &mut waiting(&api));
+                assert!(line.contains(&format!("HTTP {}: Gateway", &status[..3])), "{line}");
+            });
+        }
+    });
+}
+
+#[test]
+fn what_the_api_refuses_ends_a_wait() {
+    for (status, code) in [("401 Unauthorized", "invalid_api_key"), ("403 Forbidden", ""), ("404 Not Found", "")] {
+        let api = moving(&["running"]);
+        let body = error("The key has expired.", None, Some(code)).to_string();
+        let refusal = response(status, &[], &body);
+        // The first poll, and one after others.
+        api.play([answering(refusal.clone())]);
+        let line = failure(1, &mut waiting(&api));
+        assert!(line.contains(&format!("HTTP {}: The key has expired.", &status[..3])), "{line}");
+        api.play([answering(response("200 OK", &[], &polled("running").to_string())), answering(refusal)]);
+        assert_eq!(failure(1, &mut waiting(&api)), line);
+    }
+}
+
+#[test]
+fn an_outage_behind_a_proxy_or_of_tls_is_waited_out() {
+    let ca = CertificateAuthority::new();
+    let api = SampleApi::start_tls(ca.server("api.test"));
+    let proxy = Proxy::start(&api, None, None);
+    let through_proxy = || {
+        let mut command = program();
+        command.envs([("OPENAI_API_KEY", KEY), ("HTTPS_PROXY", &format!("http://{}", proxy.address))]);
+        command.env("SSL_CERT_FILE", ca.file());
+        command.args(["ftjob-abc123", "base_url=https://api.test/v1", "timeout=3s"]);
+        command
+    };
+    proxy.refuse(["503 Service Unavailable", "502 Bad Gateway", "504 Gateway Timeout", "503 Service Unavailable"]);
+    assert_eq!(result(through_proxy().arg("wait=20s"))["status"], "succeeded");
+    // Without a wait too, as far as two retries go.
+    proxy.refuse(["503 Service Unavailable", "502 Bad Gateway"]);
+    assert_eq!(result(&mut through_proxy())["status"], "succeeded");
+
+    let direct = || {
+        let mut command = program_for(&api);
+        command.env("SSL_CERT_FILE", ca.file()).env("OPENAI_BASE_URL", format!("https://{}/v1", api.address));
+        command.args(["ftjob-abc123", "timeout=3s"]);
+        command
+    };
+    let line = failure(1, direct().arg("wait=20s"));
+    assert!(line.contains("its certificate is for api.test, not for 127.0.0.1"), "{line}");
+    let api = SampleApi::start_tls(ca.server("127.0.0.1"));
+    api.behave(Behaviour { refused_handshakes: 4, ..Behaviour::default() });
+    let mut command = program_for(&api);
+    command.env("SSL_CERT_FILE", ca.file()).args(["ftjob-abc123", "timeout=3s", "wait=20s"]);
+    assert_eq!(result(&mut command)["status"], "succeeded");
 }
 
 #[test]
 fn a_slow_api_has_the_time_that_it_needs() {
     let api = moving(&["succeeded"]);
-    api.play([answering_after(Duration::from_millis(600), response("200 OK", &[], &look("succeeded").to_string()))]);
-    assert_eq!(result(helper_for(&api).args(["ftjob-moving", "wait=1500ms"]))["status"], "succeeded");
+    api.play([answering_after(Duration::from_millis(600), response("200 OK", &[], &polled("succeeded").to_string()))]);
+    assert_eq!(result(program_for(&api).args(["ftjob-moving", "wait=1500ms"]))["status"], "succeeded");
+
+    // The last poll begins as long before the end as the one before took: here two rounds of 32 requests.
+    let api = SampleApi::start();
+    api.behave(Behaviour { delay: Duration::from_millis(600), ..Behaviour::default() });
+    for number in 1..=64 {
+        let mut running = numbered_job(number);
+        running["status"] = json!("running");
+        running["estimated_finish"] = json!(u64::from(u32::MAX));
+        api.moves(&format!("ftjob-n{number}"), [running, numbered_job(number)]);
+    }
+    let jobs = result(program_for(&api).args([&numbered(1..=64), "wait=4s"]));
+    assert_eq!(jobs.as_object().unwrap().len(), 64);
 }
 
 #[test]
-fn the_api_decides_when_it_is_asked_again() {
+fn the_server_decides_when_it_is_polled_again() {
     let api = moving(&["running"]);
     api.play((0..9).map(|_| answering(response("429 Too Many Requests", &[("retry-after", "120")], ""))));
-    let line = failure(1, helper_for(&api).args(["ftjob-moving", "wait=2500ms"]));
-    assert!(line.contains("could not be looked at in 2s 500ms; the last look failed: "), "{line}");
-    // At once, and before the time is up.
-    assert_eq!(api.connections(), 2);
+    let line = failure(1, program_for(&api).args(["ftjob-moving", "wait=2500ms"]));
+    assert!(line.contains("could not read fine-tuning job ftjob-moving in 2s 500ms; the last poll failed: "), "{line}");
+    assert_eq!(api.connections(), 1);
 
-    // And not as often as it can, even if it says so.
+    // It holds for both jobs: one has met it, and the other is held back.
     let api = SampleApi::start();
-    api.moves("ftjob-moving", [look("running")], Some(Duration::ZERO));
-    failure(1, helper_for(&api).args(["ftjob-moving", "wait=400ms"]));
-    assert!(api.requests().len() <= 42, "{}", api.requests().len());
+    api.play([answering(response("503 Service Unavailable", &[("retry-after", "2")], ""))]);
+    let start = Instant::now();
+    let mut command = program_for(&api);
+    assert_eq!(result(command.args([&numbered(1..=2), "wait=20s"])).as_object().unwrap().len(), 2);
+    assert!(start.elapsed() >= Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(api.requests().len(), 2);
 }
 
 #[test]
-fn what_waiting_cannot_mend_ends_it() {
-    for (status, code) in [("401 Unauthorized", "invalid_api_key"), ("403 Forbidden", ""), ("404 Not Found", "")] {
-        let api = moving(&["running"]);
-        let body = error("The key has expired.", None, Some(code)).to_string();
-        let refusal = response(status, &[], &body);
-        // The first look, and one after others.
-        let expired = refusal.clone();
-        api.play([answering(refusal)]);
-        let line = failure(1, &mut waiting(&api));
-        assert!(line.contains(&format!("HTTP {}: The key has expired.", &status[..3])), "{line}");
+fn one_jobs_error_does_not_lose_another_job() {
+    let api = SampleApi::start();
+    let mut running = numbered_job(1);
+    running["status"] = json!("running");
+    api.moves("ftjob-n1", [running.clone(), numbered_job(1)]);
+    running["id"] = json!("ftjob-n2");
+    api.moves("ftjob-n2", [running, numbered_job(2)]);
+    thread::scope(|scope| {
+        let jobs = scope.spawn(|| result(program_for(&api).args([&numbered(1..=2), "wait=20s"])));
+        wait_until("both jobs have been polled", || api.requests().len() == 2);
+        api.play([page("400 Bad Request")]);
+        assert_eq!(jobs.join().unwrap().as_object().unwrap().len(), 2);
+    });
+    // The page was one job's second poll, and its third the fifth request in all; the other one had two.
+    assert_eq!(api.requests().len(), 2 + 1 + 1);
+}
 
-        let ended = thread::scope(|scope| {
-            let ended = scope.spawn(|| failure(1, &mut waiting(&api)));
-            wait_until("it has looked twice more", || api.requests().len() >= 3);
-            api.play([answering(expired)]);
-            ended.join().unwrap()
-        });
-        assert_eq!(ended, line);
+#[test]
+fn several_jobs_can_be_waited_for_and_required() {
+    let api = SampleApi::start();
+    let polled = |number: usize, status: &str| {
+        let mut job = numbered_job(number);
+        job["status"] = json!(status);
+        job
+    };
+    for (number, statuses) in [(1, &["succeeded"][..]), (2, &["queued", "succeeded"]), (3, &["running", "failed"])] {
+        api.moves(&format!("ftjob-n{number}"), statuses.iter().map(|status| polled(number, status)));
+    }
+    let jobs = result(program_for(&api).args([&numbered(1..=3), "wait=20s"]));
+    let statuses: Vec<_> = (1..=3).map(|number| parsed(&jobs[format!("ftjob-n{number}")])["status"].clone()).collect();
+    assert_eq!(statuses, ["succeeded", "succeeded", "failed"]);
+    // Those that are final are not polled again.
+    assert_eq!(api.requests().len(), 3 + 2);
+
+    let line = failure(1, program_for(&api).args([&numbered(1..=22), "require_status=succeeded"]));
+    assert_eq!(line, "fine-tuning job ftjob-n3 (the first of 3 such among 22 jobs) is failed, not succeeded");
+
+    api.moves("ftjob-n2", [polled(2, "running")]);
+    let line = failure(1, program_for(&api).args([&numbered(1..=3), "wait=300ms"]));
+    assert_eq!(line, "fine-tuning job ftjob-n2 is still running after 300ms; allow more time with wait");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_wait_ends_when_nobody_reads_its_result() {
+    let api = moving(&["running"]);
+    let (reader, writer) = io::pipe().unwrap();
+    let mut command = without_settings(Command::new(PROGRAM));
+    command.args(["ftjob-moving", "wait=1h"]).envs([("OPENAI_API_KEY", KEY), ("OPENAI_BASE_URL", &api.url())]);
+    let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    drop(command);
+    wait_until("the program has polled", || !api.requests().is_empty());
+    drop(reader);
+    let output = child.wait().map(|status| status.code()).unwrap();
+    assert_eq!(output, Some(1));
+    assert!(api.requests().len() < 10);
+}
+
+#[test]
+fn mistakes_are_usage_errors() {
+    let api = SampleApi::start();
+    for (arguments, expected) in [
+        (
+            &["require_status=succeded"][..],
+            r#"require_status is "succeded"; it can be one of these, or several separated by commas: valid"#,
+        ),
+        (&["require_status=succeeded,"], r#"require_status is "succeeded,"; it can be"#),
+        (
+            &["wait=1h", "require_status=running"],
+            "one of these with wait, or several separated by commas: succeeded, failed",
+        ),
+        (&["wait=8d"], "wait is \"8d\"; it should be more than zero and at most 7d"),
+        (&["wait=120"], "a duration in whole d, h, m, s or ms"),
+    ] {
+        let line = failure(2, program_for(&api).arg("ftjob-running").args(arguments));
+        assert!(line.contains(expected), "{line}");
+    }
+    assert_eq!(api.connections(), 0);
+}
+
+#[test]
+fn without_a_terminal_a_wait_is_silent() {
+    let api = moving(&["running", "running", "succeeded"]);
+    let output = run(&mut waiting(&api));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(api.requests().iter().all(|request| !request.path.contains("events")));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_terminal_shows_progress_and_events() {
+    let api = SampleApi::start();
+    api.moves("ftjob-moving", ["running", "running", "running", "succeeded"].map(polled));
+    let many = (1..=150).map(|number| format!("Step {number}/150")).collect();
+    let evil = "evil\u{1b}[2J\r\n\u{202e}text".into();
+    api.reports("ftjob-moving", [vec!["Created".into(), evil], vec![], many, vec!["Done".into()]]);
+    let (code, screen) = in_terminal(&api, &["ftjob-moving", "wait=20s"]);
+    let order = [
+        "waited 0s, ftjob-moving: running",
+        "info: Created ",
+        "info: evil [2J text ",
+        "Step 1/150 ",
+        "Step 150/150 ",
+        "\"status\": \"succeeded\"",
+    ];
+    let places = order.map(|text| screen.find(text).unwrap_or_else(|| panic!("{text:?} is not in {screen}")));
+    assert!(code == Some(0) && places.is_sorted(), "{places:?} in {screen}");
+    for number in 1..=150 {
+        assert_eq!(screen.matches(&format!("Step {number}/150 ")).count(), 1, "{number}");
     }
 }
 
 #[test]
-fn two_hundred_looks_take_one_connection_and_no_more_memory() {
-    let api = SampleApi::start();
-    let looks = (0..250).map(|number| look(if number < 249 { "running" } else { "succeeded" }));
-    api.moves("ftjob-moving", looks, Some(Duration::from_millis(20)));
-    let mut child = Command::new(PROGRAM)
-        .args(["ftjob-moving", "wait=1m", &format!("base_url={}", api.url())])
-        .env_clear()
-        .env("OPENAI_API_KEY", KEY)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let memory_after = |looks| {
-        wait_until("it has looked", || api.requests().len() >= looks);
-        resident_pages(child.id())
-    };
-    let (early, late) = (memory_after(20), memory_after(220));
-    assert!(child.wait().unwrap().success());
-    assert_eq!((api.requests().len(), api.connections()), (250, 1));
-    assert!(cfg!(not(target_os = "linux")) || early > 0);
-    assert!(late <= early + early / 20, "{early} pages after 20 looks, {late} after 220");
+#[cfg(unix)]
+fn events_that_do_not_come_do_not_prolong_the_wait() {
+    let api = moving(&["running"]);
+    // The first poll is answered by hand, so that the next request is for events.
+    let first = response("200 OK", &[], &polled("running").to_string());
+    api.play([answering(first), silent()]);
+    let start = Instant::now();
+    let (code, screen) = in_terminal(&api, &["ftjob-moving", "wait=2s"]);
+    assert!(code == Some(1) && screen.contains("is still running"), "{screen}");
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
 }
 
-/// Memory in use, as Linux counts it; elsewhere this says nothing, and only the connections are tested.
-fn resident_pages(process: u32) -> usize {
-    let counts = fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
-    counts.split_whitespace().nth(1).map_or(0, |pages| pages.parse().unwrap())
+#[test]
+#[cfg(unix)]
+fn a_wait_goes_on_without_its_events() {
+    let api = moving(&["running", "succeeded"]);
+    api.reports("ftjob-moving", [vec!["x".repeat(11 << 20)]]);
+    let (code, screen) = in_terminal(&api, &["ftjob-moving", "wait=20s"]);
+    assert!(code == Some(0) && screen.contains("\"status\": \"succeeded\""), "{screen}");
 }
 
 #[test]
 fn a_status_can_be_required() {
     let api = SampleApi::start();
-    let line = |id: &str, status: &str| failure(1, helper_for(&api).args([id, &format!("require_status={status}")]));
+    let line = |id: &str, status: &str| failure(1, program_for(&api).args([id, &format!("require_status={status}")]));
     assert_eq!(
         line("ftjob-failed", "succeeded"),
         "fine-tuning job ftjob-failed is failed, not succeeded: invalid_training_file: The job failed due to an unsafe \
@@ -185,10 +350,10 @@ fn a_status_can_be_required() {
     assert_eq!(
         line("ftjob-running", "succeeded, failed"),
         "fine-tuning job ftjob-running is running (estimated finish 2024-07-23T21:00:00Z), not succeeded or failed; \
-         set wait, such as 1h, to wait until it is done"
+         set wait, such as 1h, to wait until it is final"
     );
     for status in ["running", "succeeded,running", " running , queued "] {
-        result(helper_for(&api).args(["ftjob-running", &format!("require_status={status}")]));
+        result(program_for(&api).args(["ftjob-running", &format!("require_status={status}")]));
     }
 
     let api = moving(&["running", "failed"]);
@@ -197,79 +362,4 @@ fn a_status_can_be_required() {
         line.starts_with("fine-tuning job ftjob-moving is failed, not succeeded: invalid_training_file: "),
         "{line}"
     );
-}
-
-#[test]
-fn mistakes_are_explained_before_any_request() {
-    let api = SampleApi::start();
-    for (arguments, expected) in [
-        (
-            &["require_status=succeded"][..],
-            r#"require_status is "succeded"; it can be, or be several separated by commas: valid"#,
-        ),
-        (&["require_status=succeeded,"], r#"require_status is "succeeded,"; it can be"#),
-        (&["wait=1h", "require_status=running"], "separated by commas after wait: succeeded, failed, cancelled"),
-        (&["wait=8d"], "wait is \"8d\"; it should be more than zero and at most 7d"),
-        (&["wait=120"], "a duration in whole d, h, m, s or ms"),
-    ] {
-        let line = failure(2, helper_for(&api).arg("ftjob-running").args(arguments));
-        assert!(line.contains(expected), "{line}");
-    }
-    assert_eq!(api.connections(), 0);
-}
-
-#[test]
-fn without_a_terminal_it_is_silent() {
-    let api = moving(&["running", "running", "succeeded"]);
-    let output = run(&mut waiting(&api));
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    assert!(api.requests().iter().all(|request| !request.path.contains("events")));
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn people_see_what_happens() {
-    let api = SampleApi::start();
-    // Long enough for the events to come in between.
-    let pause = Some(Duration::from_secs(1));
-    api.moves("ftjob-moving", ["running", "running", "running", "succeeded"].map(look), pause);
-    let many = (1..=150).map(|number| format!("Step {number}/150")).collect();
-    let evil = "evil\u{1b}[2J\r\n\u{202e}text".into();
-    api.reports("ftjob-moving", [vec!["Created".into(), evil], vec![], many, vec!["Done".into()]]);
-    let (code, screen) = in_terminal(&api, "ftjob-moving wait=20s");
-    let order = [
-        "info: Created\r\n",
-        "info: evil [2J text\r\n",
-        "waited 0s, ftjob-moving: running (estimated finish 2024-07-23T21:00:00Z)",
-        "Step 1/150\r\n",
-        "Step 150/150\r\n",
-        "\"status\": \"succeeded\"",
-    ];
-    let places = order.map(|text| screen.find(text).unwrap_or_else(|| panic!("{text:?} is not in {screen}")));
-    assert!(code == Some(0) && places.is_sorted(), "{places:?} in {screen}");
-    for number in 1..=150 {
-        assert_eq!(screen.matches(&format!("Step {number}/150\r\n")).count(), 1, "{number}");
-    }
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn events_that_do_not_come_take_no_time_from_the_wait() {
-    let api = moving(&["running"]);
-    // The first look is answered by hand, so that the next request is for events.
-    let first = response("200 OK", &[], &look_without_estimate("running").to_string());
-    api.play([answering(first), silent()]);
-    let start = Instant::now();
-    let (code, screen) = in_terminal(&api, "ftjob-moving wait=2s");
-    assert!(code == Some(1) && screen.contains("is still running"), "{screen}");
-    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn events_that_cannot_be_had_are_done_without() {
-    let api = moving(&["running", "succeeded"]);
-    api.reports("ftjob-moving", [vec!["x".repeat(11 << 20)]]);
-    let (code, screen) = in_terminal(&api, "ftjob-moving wait=20s");
-    assert!(code == Some(0) && screen.contains("\"status\": \"succeeded\""), "{screen}");
 }

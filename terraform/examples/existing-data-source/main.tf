@@ -1,5 +1,5 @@
-data "external" "example" {            # program not found? See README, Install
-  program = ["openai-fine-tuning-job"] # program not found? See README, Install
+data "external" "example" {            # runs a program that is installed separately: see Install in the README
+  program = ["openai-fine-tuning-job"] # installed separately: see Install in the README
   query = {
     fine_tuning_job_id = "ftjob-abc123"
   }

@@ -1,11 +1,11 @@
-# Terraform quotes one of the two lines with a comment when it cannot find the program.
-data "external" "jobs" { # program not found? See the README of openai-fine-tuning-job, Install
-  program = var.program  # program not found? See the README of openai-fine-tuning-job, Install
+# Terraform quotes one of the two commented lines with every error of the program, and when it cannot find it.
+data "external" "jobs" { # runs a program that is installed separately: see the README of openai-fine-tuning-job
+  program = var.program  # installed separately: see the README of openai-fine-tuning-job
 
-  # Where there is nothing to ask for, neither the program nor an API key is needed.
+  # Where there is nothing to read, neither the program nor an API key is needed.
   count = try(length(var.fine_tuning_job_ids), 1) > 0 ? 1 : 0
 
-  # The helper takes null as a key that is left out.
+  # For the program, null is the same as leaving the key out.
   query = {
     fine_tuning_job_ids = local.by_id ? jsonencode(var.fine_tuning_job_ids) : null
     list                = !local.by_id

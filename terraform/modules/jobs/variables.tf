@@ -1,6 +1,6 @@
-# The helper checks the IDs: to do so here would cost Terraform a second for each thousand.
+# The program checks the IDs: to do so here would cost Terraform a second for each thousand.
 variable "fine_tuning_job_ids" {
-  description = "The IDs of the fine-tuning jobs to read, at most 1,000; with `[]` nothing is read. Without it the newest jobs that pass the filters are read."
+  description = "The IDs of the fine-tuning jobs to read, at most 1,000; with `[]` nothing is read. Without it the newest jobs that match the filters are read."
   type        = list(string)
   default     = null
 }
@@ -31,13 +31,13 @@ variable "metadata" {
 }
 
 variable "limit" {
-  description = "Without `fine_tuning_job_ids`: how many jobs to read at most. The helper's default is 20."
+  description = "Without `fine_tuning_job_ids`: how many jobs to read at most. The program's default is 20."
   type        = number
   default     = null
 }
 
 variable "wait" {
-  description = "With `fine_tuning_job_ids`: how long to wait until each job is succeeded, failed or cancelled, such as `2h`, at most `7d`. Without it the jobs are read as they are."
+  description = "With `fine_tuning_job_ids`: how long to wait until each job is final: succeeded, failed or cancelled, such as `2h`, at most `7d`. Without it the jobs are read as they are."
   type        = string
   default     = null
 }
@@ -49,7 +49,7 @@ variable "require_status" {
 }
 
 variable "timeout" {
-  description = "How long all network work for all jobs may take together, retries included, and with `wait` each look at them: such as `90s` or `1m30s`, at most `1h`. The helper's default is `60s`."
+  description = "How long all network work for all jobs may take together, retries included, and with `wait` each poll: such as `90s` or `1m30s`, at most `1h`. The program's default is `60s`."
   type        = string
   default     = null
 }
@@ -61,13 +61,13 @@ variable "base_url" {
 }
 
 variable "organization" {
-  description = "The organization to ask as. The default is the environment's `OPENAI_ORG_ID`."
+  description = "The organization that requests are made for. The default is the environment's `OPENAI_ORG_ID`."
   type        = string
   default     = null
 }
 
 variable "project" {
-  description = "The project to ask as. The default is the environment's `OPENAI_PROJECT_ID`."
+  description = "The project that requests are made for. The default is the environment's `OPENAI_PROJECT_ID`."
   type        = string
   default     = null
 }
@@ -86,7 +86,7 @@ variable "allow_http" {
 }
 
 variable "program" {
-  description = "The helper, as a command and its first arguments: a name that is on the PATH of whatever runs Terraform, or a path."
+  description = "The program, as a command and its first arguments: a name that is on the PATH of whatever runs Terraform, or a path."
   type        = list(string)
   default     = ["openai-fine-tuning-job"]
   nullable    = false

@@ -1,5 +1,5 @@
 variable "jobs" {
-  description = "Fine-tuning jobs, each as `jsondecode` makes it from the helper's `job`."
+  description = "Fine-tuning jobs, each as `jsondecode` makes it from the program's `job`."
   nullable    = false
 
   type = map(object({

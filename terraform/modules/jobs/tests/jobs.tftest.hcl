@@ -1,4 +1,4 @@
-# What needs no helper and no API. `terraform test` and `tofu test` both run it, after `init`.
+# What needs no program and no API. `terraform test` and `tofu test` both run it, after `init`.
 
 run "no_ids_are_no_jobs" {
   command = plan

@@ -1,17 +1,20 @@
 //! A sample of OpenAI's fine-tuning API on loopback: real sockets, real TLS where it is asked for, the API's own
 //! shapes, and any fault on demand. The demo, the benchmark and every test use this one.
 
+pub mod checkpoints;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use percent_encoding::percent_decode_str;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
+use socket2::SockRef;
 
 /// Runs until the process ends; dropping it only forgets it.
 pub struct SampleApi {
@@ -28,23 +31,54 @@ struct Shared {
     requests: Mutex<Vec<Request>>,
     faults: Mutex<VecDeque<Fault>>,
     moving: Mutex<BTreeMap<String, Moving>>,
-    list: OnceLock<ListAnswer>,
+    models: Mutex<Option<Value>>,
+    behaviour: Mutex<Behaviour>,
+    counts: Mutex<Counts>,
 }
 
-type ListAnswer = Box<dyn Fn() -> (&'static str, Value) + Send + Sync>;
+/// How the server treats all its clients.
+#[derive(Default)]
+pub struct Behaviour {
+    /// How many connections are accepted before the port is closed; none for any number.
+    pub connections: Option<usize>,
+    /// How many TLS handshakes are refused, as by a server that is being restarted.
+    pub refused_handshakes: usize,
+    /// How long each response takes.
+    pub delay: Duration,
+    pub rate_limit: Option<RateLimit>,
+    /// A 503, a reset and a cut body in turn, for each tenth response; but no request meets more than two.
+    pub faults: bool,
+}
 
-/// A job that moves on with each look.
+/// So many requests in each window of time; the others get a 429, perhaps with `retry-after-ms`.
+#[derive(Clone, Copy)]
+pub struct RateLimit {
+    pub requests: usize,
+    pub window: Duration,
+    pub retry_after_ms: Option<u64>,
+}
+
+/// What the server has counted to behave so.
+#[derive(Default)]
+struct Counts {
+    window: Option<Instant>,
+    in_window: usize,
+    rejected: usize,
+    responses: usize,
+    faults: BTreeMap<String, usize>,
+}
+
+/// A job that moves on with each poll.
 struct Moving {
-    looks: VecDeque<Value>,
-    poll_after: Option<Duration>,
+    polls: VecDeque<Value>,
     events: Vec<Value>,
-    /// Those that come with the next looks.
+    /// Those that come with the next polls.
     coming: VecDeque<Vec<String>>,
 }
 
 impl Moving {
     fn now(&self) -> &Value {
-        self.looks.front().expect("a look")
+        self.polls.front().expect("a job")
     }
 }
 
@@ -78,15 +112,19 @@ impl SampleApi {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = shared.clone();
-                shared.connections.fetch_add(1, Ordering::SeqCst);
+                let accepted = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
+                let is_last = shared.behaviour.lock().unwrap().connections == Some(accepted);
                 // A client that goes away, or that does not like the certificate, is no concern of the server's.
                 thread::spawn(move || shared.serve(stream).ok());
+                if is_last {
+                    break;
+                }
             }
         });
         api
     }
 
-    /// What the helper takes as `base_url`.
+    /// What the program takes as `base_url`.
     pub fn url(&self) -> String {
         let scheme = if self.shared.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}/v1", self.address)
@@ -110,22 +148,30 @@ impl SampleApi {
         self.requests().into_iter().map(|request| request.path).collect()
     }
 
-    /// From now on `id` is these jobs, one after the other with each look, and stays the last one. With `poll_after`
-    /// each answer asks for that pause.
-    pub fn moves(&self, id: &str, looks: impl IntoIterator<Item = Value>, poll_after: Option<Duration>) {
-        let moving = Moving { looks: looks.into_iter().collect(), poll_after, events: vec![], coming: VecDeque::new() };
+    /// From now on `id` is these jobs, one after the other with each poll, and stays the last one.
+    pub fn moves(&self, id: &str, polls: impl IntoIterator<Item = Value>) {
+        let moving = Moving { polls: polls.into_iter().collect(), events: vec![], coming: VecDeque::new() };
         self.shared.moving.lock().unwrap().insert(id.to_owned(), moving);
     }
 
-    /// What the moving job reports with each of its looks.
+    /// What the moving job reports with each of its polls.
     pub fn reports(&self, id: &str, coming: impl IntoIterator<Item = Vec<String>>) {
         let mut moving = self.shared.moving.lock().unwrap();
         moving.get_mut(id).expect("a job that moves").coming.extend(coming);
     }
 
-    /// The list answers this from now on, a status and a body, instead of the jobs.
-    pub fn lists(&self, answer: impl Fn() -> (&'static str, Value) + Send + Sync + 'static) {
-        assert!(self.shared.list.set(Box::new(answer)).is_ok(), "the list has its answer already");
+    /// `GET /models` answers these from now on, instead of the sample models.
+    pub fn serves(&self, models: Value) {
+        *self.shared.models.lock().unwrap() = Some(models);
+    }
+
+    pub fn behave(&self, behaviour: Behaviour) {
+        *self.shared.behaviour.lock().unwrap() = behaviour;
+    }
+
+    /// How many requests met the rate limit.
+    pub fn rejected(&self) -> usize {
+        self.shared.counts.lock().unwrap().rejected
     }
 
     /// The next requests meet these faults, in this order; those after them are answered.
@@ -139,6 +185,11 @@ impl Shared {
         tcp.set_nodelay(true)?;
         let mut connection = Connection { tcp: tcp.try_clone()?, stream: Box::new(tcp), received: Vec::new() };
         if let Some(config) = &self.tls {
+            if self.refuses_handshake() {
+                // The alert internal_error (RFC 8446, section 6).
+                connection.receive()?;
+                return connection.write(b"\x15\x03\x03\0\x02\x02\x50");
+            }
             let tls = ServerConnection::new(config.clone()).map_err(io::Error::other)?;
             let mut stream = StreamOwned::new(tls, connection.tcp.try_clone()?);
             stream.conn.complete_io(&mut stream.sock)?;
@@ -157,6 +208,19 @@ impl Shared {
             let Some(request) = connection.read_request()? else {
                 return Ok(());
             };
+            if let Some(rejection) = self.rejection() {
+                connection.write(&rejection)?;
+                continue;
+            }
+            let delay = self.behaviour.lock().unwrap().delay;
+            thread::sleep(delay);
+            if let Some(fault) = self.fault(&request.path) {
+                return match fault {
+                    0 => connection.write(&response("503 Service Unavailable", &[], "")),
+                    1 => SockRef::from(&connection.tcp).set_linger(Some(Duration::ZERO)),
+                    _ => connection.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"),
+                };
+            }
             let answer = self.answer(&request);
             let number = {
                 let mut requests = self.requests.lock().unwrap();
@@ -164,11 +228,48 @@ impl Shared {
                 requests.len()
             };
             let request_id = format!("req_sample{number}");
-            let mut headers = vec![("x-request-id", &*request_id)];
-            let poll_after = answer.poll_after.map(|pause| pause.as_millis().to_string());
-            headers.extend(poll_after.as_deref().map(|millis| ("openai-poll-after-ms", millis)));
-            connection.write(&response(answer.status, &headers, &answer.body.to_string()))?;
+            connection.write(&response(answer.status, &[("x-request-id", &request_id)], &answer.body.to_string()))?;
         }
+    }
+
+    fn refuses_handshake(&self) -> bool {
+        let left = &mut self.behaviour.lock().unwrap().refused_handshakes;
+        let refuses = *left > 0;
+        *left = left.saturating_sub(1);
+        refuses
+    }
+
+    /// The response to a request that meets the rate limit.
+    fn rejection(&self) -> Option<Vec<u8>> {
+        let limit = self.behaviour.lock().unwrap().rate_limit?;
+        let mut counts = self.counts.lock().unwrap();
+        if counts.window.is_none_or(|start| start.elapsed() >= limit.window) {
+            (counts.window, counts.in_window) = (Some(Instant::now()), 0);
+        }
+        counts.in_window += 1;
+        if counts.in_window <= limit.requests {
+            return None;
+        }
+        counts.rejected += 1;
+        let pause = limit.retry_after_ms.map(|millis| millis.to_string());
+        let headers: Vec<_> = pause.iter().map(|pause| ("retry-after-ms", pause.as_str())).collect();
+        Some(response("429 Too Many Requests", &headers, ""))
+    }
+
+    /// Which fault the response to this request has, if any.
+    fn fault(&self, path: &str) -> Option<usize> {
+        if !self.behaviour.lock().unwrap().faults {
+            return None;
+        }
+        let mut counts = self.counts.lock().unwrap();
+        counts.responses += 1;
+        let number = counts.responses;
+        let faults = counts.faults.entry(path.to_owned()).or_default();
+        if !number.is_multiple_of(10) || *faults == 2 {
+            return None;
+        }
+        *faults += 1;
+        Some(number / 10 % 3)
     }
 
     fn answer(&self, request: &Request) -> Answer {
@@ -179,10 +280,6 @@ impl Shared {
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
         let parameters = parameters(query);
         if path == "/v1/fine_tuning/jobs" {
-            if let Some(answer) = self.list.get() {
-                let (status, body) = answer();
-                return Answer::new(status, body);
-            }
             let moving = self.moving.lock().unwrap();
             let listed: Vec<_> = LIST.iter().map(|(id, job)| moving.get(id).map_or(job, Moving::now)).collect();
             let has_metadata = |job: &&Value| {
@@ -192,6 +289,15 @@ impl Shared {
                 metadata.all(|(key, value)| job["metadata"][key] == value.as_str())
             };
             return Answer::new("200 OK", page(listed.into_iter().filter(has_metadata), &parameters));
+        }
+        if path == "/v1/models" {
+            let models = self.models.lock().unwrap().clone();
+            let models = models.unwrap_or_else(|| serde_json::from_str(include_str!("models.json")).unwrap());
+            return Answer::new("200 OK", json!({ "object": "list", "data": models }));
+        }
+        if let Some(job) = path.strip_prefix("/v1/fine_tuning/jobs/").and_then(|id| id.strip_suffix("/checkpoints")) {
+            let checkpoints = checkpoints::checkpoints(job);
+            return Answer::new("200 OK", page(checkpoints.iter(), &parameters));
         }
         let Some(id) = path.strip_prefix("/v1/fine_tuning/jobs/") else {
             let message = format!("Unknown request URL: GET {path}.");
@@ -210,10 +316,10 @@ impl Shared {
                 }));
             }
             let job = moving.now().clone();
-            if moving.looks.len() > 1 {
-                moving.looks.pop_front();
+            if moving.polls.len() > 1 {
+                moving.polls.pop_front();
             }
-            return Answer { poll_after: moving.poll_after, ..Answer::new("200 OK", job) };
+            return Answer::new("200 OK", job);
         }
         let number = id.strip_prefix("ftjob-n").and_then(|number| number.parse().ok());
         match self.jobs.get(id).cloned().or(number.map(numbered_job)) {
@@ -229,12 +335,11 @@ impl Shared {
 struct Answer {
     status: &'static str,
     body: Value,
-    poll_after: Option<Duration>,
 }
 
 impl Answer {
     fn new(status: &'static str, body: Value) -> Self {
-        Answer { status, body, poll_after: None }
+        Answer { status, body }
     }
 }
 
@@ -285,6 +390,11 @@ pub fn numbered_job(number: usize) -> Value {
     job["created_at"] = json!(1_700_000_000 + number * 60);
     job["user_provided_suffix"] = json!(if number.is_multiple_of(2) { "support" } else { "tone" });
     job["metadata"] = json!({ "env": if number <= 40 { "prod" } else { "dev" } });
+    if number == 20 {
+        // Its model is still served.
+        (job["model"], job["fine_tuned_model"]) =
+            (json!("gpt-4.1-2025-04-14"), json!("ft:gpt-4.1-2025-04-14:my-org:support:DeFgHiJk"));
+    }
     if number > 20 {
         job["status"] = json!(if number.is_multiple_of(3) { "failed" } else { "cancelled" });
         job["fine_tuned_model"] = Value::Null;

@@ -1,4 +1,4 @@
-//! Runs the helper as Terraform or a shell would, in an environment that the machine's own settings do not reach.
+//! Runs the program as Terraform or a shell would, in an environment that the machine's own settings do not reach.
 
 use std::net::SocketAddr;
 use std::process::{self, Output};
@@ -9,7 +9,7 @@ use assert_cmd::Command;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-use crate::sample_api::SampleApi;
+use super::sample_api::SampleApi;
 
 /// The only API key in the tests. Nothing that any of them reads may contain it.
 pub const KEY: &str = "not-a-real-key-0123456789";
@@ -17,7 +17,7 @@ pub const KEY: &str = "not-a-real-key-0123456789";
 /// The binary under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_openai-fine-tuning-job");
 
-/// Without the variables that would change what the helper does, wherever they are set on this machine.
+/// Without the variables that would change what the program does, wherever they are set on this machine.
 pub fn without_settings(mut command: process::Command) -> process::Command {
     let concerns_us = |name: &String| {
         let name = name.to_ascii_uppercase();
@@ -29,23 +29,23 @@ pub fn without_settings(mut command: process::Command) -> process::Command {
     command
 }
 
-/// The helper without arguments, key or API.
-pub fn helper() -> Command {
+/// The program without arguments, key or API.
+pub fn program() -> Command {
     let mut command = Command::from_std(without_settings(process::Command::new(PROGRAM)));
     command.timeout(Duration::from_secs(60));
     command
 }
 
-/// The helper with the test key, asking the sample API.
-pub fn helper_for(api: &SampleApi) -> Command {
-    let mut command = helper();
+/// The program with the test key, asking the sample API.
+pub fn program_for(api: &SampleApi) -> Command {
+    let mut command = program();
     command.env("OPENAI_API_KEY", KEY).env("OPENAI_BASE_URL", api.url());
     command
 }
 
 /// Runs it and sees to it that the key is nowhere in what it says.
 pub fn run(command: &mut Command) -> Output {
-    let output = command.output().expect("the helper starts");
+    let output = command.output().expect("the program starts");
     assert_no_key(&output.stdout);
     assert_no_key(&output.stderr);
     output
@@ -75,30 +75,10 @@ pub fn failure(exit_code: i32, command: &mut Command) -> String {
     line.to_owned()
 }
 
-/// Runs it in a terminal of its own, and gives back the exit code and all that the terminal got.
-#[cfg(target_os = "linux")]
-pub fn in_terminal(api: &SampleApi, arguments: &str) -> (Option<i32>, String) {
-    let output = without_settings(process::Command::new("script"))
-        .args(["--quiet", "--return", "--command", &format!("{PROGRAM} {arguments}"), "/dev/null"])
-        .envs([("OPENAI_API_KEY", KEY), ("OPENAI_BASE_URL", &api.url())])
-        .stdin(process::Stdio::null())
-        .output()
-        .expect("`script` is needed: install util-linux (Debian: bsdutils, Fedora: util-linux-script)");
-    assert_no_key(&output.stdout);
-    (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8 on the terminal"))
-}
-
 /// A file of the repository.
 pub fn text(file: &str) -> String {
     fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR")))
         .unwrap_or_else(|error| panic!("{file}: {error}"))
-}
-
-/// The blocks of one language in a Markdown file, in their order.
-pub fn code_blocks(file: &str, language: &str) -> Vec<String> {
-    let (text, fence) = (text(file), format!("```{language}\n"));
-    let blocks = text.split(&fence).skip(1).filter_map(|rest| rest.split("```").next());
-    blocks.map(ToOwned::to_owned).collect()
 }
 
 /// Waits for what has to happen soon, rather than for ever.

@@ -1,10 +1,10 @@
 //! The main job, to watch; `make demo` runs it. The program reads a job, then Terraform reads it with the README's
 //! configuration. `JOB` names the job. With `OPENAI_API_KEY` too it is a real one, else the sample API stands in.
 
-#[path = "../engines.rs"]
+#[path = "../tests/support/engines.rs"]
 mod engines;
 #[allow(dead_code)] // what only the tests use
-#[path = "../sample_api/mod.rs"]
+#[path = "../tests/support/sample_api/mod.rs"]
 mod sample_api;
 
 use std::io::{self, IsTerminal, Write};
@@ -99,9 +99,10 @@ fn demo(program: &Path, folder: &Path) -> Result<()> {
     let program = program.canonicalize().with_context(|| format!("{} is not built", program.display()))?;
     run(Command::new(&program).arg(&job).envs(environment.clone()))?;
 
-    let readme = include_str!("../../../README.md");
-    let example = readme.split("```hcl\n").nth(1).and_then(|block| block.split("```").next());
-    let example = example.context("the README has no example")?.replace("ftjob-abc123", &job);
+    let readme = include_str!("../README.md");
+    let example = readme.split("```hcl\n").find(|block| block.starts_with("data "));
+    let example = example.and_then(|block| block.split("```").next()).context("the README has no data source")?;
+    let example = example.replace("ftjob-abc123", &job);
     fs::write(folder.join("main.tf"), &example)?;
     let engine = engines::set_up()?.into_iter().next().context("there is no engine")?;
     environment.push(("PATH", engines::path_with(&program)?.into_string().ok().context("PATH is not UTF-8")?));

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::helper::{KEY, PROGRAM, assert_no_key, without_settings};
-use crate::sample_api::SampleApi;
+use crate::support::program::{KEY, PROGRAM, assert_no_key, without_settings};
+use crate::support::sample_api::SampleApi;
 
 /// The demo, with a folder for temporary files in which nothing may be left.
 fn demo() -> (Command, TempDir) {

@@ -1,0 +1,123 @@
+//! The API's address, as the query or the environment gives it.
+
+use std::net::IpAddr;
+
+use anyhow::{Result, bail, ensure};
+use ureq::http::Uri;
+
+const FORM: &str = "https://HOST, optionally with a port and a path, such as https://api.openai.com/v1";
+
+pub struct BaseUrl {
+    /// Scheme and host, perhaps port and path.
+    uri: Uri,
+    /// The query key or the environment variable that it came from.
+    pub name: &'static str,
+}
+
+impl BaseUrl {
+    /// Accepts only what has one meaning. Errors do not quote the text, as it may hold a password.
+    pub fn parse(name: &'static str, text: &str, allow_http: bool) -> Result<Self> {
+        ensure!(
+            text.bytes().all(|byte| byte.is_ascii_graphic()),
+            "{name} contains a blank or a character outside ASCII; it should be {FORM}"
+        );
+        ensure!(
+            !text.contains(['@', '?', '#']),
+            "{name} contains a user name, a query or a fragment; it should be {FORM}"
+        );
+        let uri: Option<Uri> = text.trim_end_matches('/').parse().ok();
+        let uri = uri.filter(|uri| matches!(uri.scheme_str(), Some("https" | "http")));
+        let Some(uri) = uri.filter(|uri| uri.host().is_some_and(|host| !host.is_empty())) else {
+            bail!("{name} is not a valid URL; it should be {FORM}");
+        };
+        ensure!(port(&uri).is_some(), "{name} has a port that is not between 1 and 65535; it should be {FORM}");
+        ensure!(
+            is_https(&uri) || is_loopback(&uri) || allow_http,
+            "{name} is plain http, which would show the API key to the network on its way to {}: use https, or set \
+             allow_http to \"true\"",
+            uri.host().unwrap_or_default()
+        );
+        Ok(BaseUrl { uri, name })
+    }
+
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    pub fn is_https(&self) -> bool {
+        is_https(&self.uri)
+    }
+
+    /// The host, with its port where that is not the scheme's own.
+    pub fn host(&self) -> &str {
+        self.uri.authority().map_or("", |authority| authority.as_str())
+    }
+
+    /// The URL of an endpoint.
+    pub fn join(&self, path: &str) -> String {
+        format!("{}/{path}", self.uri.to_string().trim_end_matches('/'))
+    }
+}
+
+fn is_https(uri: &Uri) -> bool {
+    uri.scheme_str() == Some("https")
+}
+
+/// The port that a URL names or its scheme implies; none if it names something that is no port.
+pub fn port(uri: &Uri) -> Option<u16> {
+    let authority = uri.authority()?;
+    let host_and_port = authority.as_str().rsplit('@').next()?;
+    match host_and_port.strip_prefix(authority.host())?.strip_prefix(':') {
+        None => Some(if is_https(uri) { 443 } else { 80 }),
+        Some(port) => port.parse().ok().filter(|port| *port != 0),
+    }
+}
+
+fn is_loopback(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    host.eq_ignore_ascii_case("localhost") || address.is_some_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base_urls_have_one_form() {
+        for (text, expected) in [
+            ("https://api.openai.com/v1", "https://api.openai.com/v1/x"),
+            ("https://api.openai.com/v1//", "https://api.openai.com/v1/x"),
+            ("HTTPS://example.test:8443", "https://example.test:8443/x"),
+            ("http://127.0.0.1:1/v1/", "http://127.0.0.1:1/v1/x"),
+            ("http://LOCALHOST", "http://LOCALHOST/x"),
+            ("http://[::1]:80", "http://[::1]:80/x"),
+        ] {
+            assert_eq!(BaseUrl::parse("base_url", text, false).unwrap().join("x"), expected);
+        }
+        assert!(BaseUrl::parse("base_url", "http://example.test", true).is_ok());
+        for text in [
+            "",
+            "/",
+            "https://",
+            "https:///v1",
+            "api.openai.com",
+            "ftp://example.test",
+            "https://user:secret@example.test",
+            "https://example.test?x",
+            "https://example.test#x",
+            "https://example.test:99999",
+            "https://example.test:0",
+            "https://example.test:",
+            "https://exa mple.test",
+            "https://exämple.test",
+            "http://example.test",
+            "http://localhost.evil.test",
+            "http://127.0.0.1.evil.test",
+            "http://[::2]",
+        ] {
+            let error = BaseUrl::parse("base_url", text, false).err().map(|error| error.to_string());
+            assert!(error.as_ref().is_some_and(|error| !error.contains("secret")), "{text}: {error:?}");
+        }
+    }
+}

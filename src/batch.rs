@@ -1,0 +1,213 @@
+//! Reads many jobs by their IDs, over several connections at once.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use anyhow::{Error, Result, anyhow};
+
+use crate::api::Api;
+use crate::client::MAX_CONNECTIONS;
+use crate::error::{Kind, RequestError};
+use crate::job::Job;
+use crate::retry::Deadline;
+
+/// How many failures a message tells before it only counts them.
+const TOLD: usize = 3;
+
+/// Reads all these jobs, in the order of the IDs, or none.
+pub fn read_all(api: &Api, ids: &[&str], deadline: &Deadline) -> Result<Vec<Job>> {
+    let (mut jobs, mut errors) = (Vec::new(), Vec::new());
+    for (id, result) in ids.iter().zip(read_each(api, ids, deadline)) {
+        match result {
+            Ok(job) => jobs.push(job),
+            Err(error) => errors.push((*id, error)),
+        }
+    }
+    if errors.is_empty() { Ok(jobs) } else { Err(could_not_read(ids.len(), &errors)) }
+}
+
+/// Reads each of these jobs, in the order of the IDs. One job's error keeps no other job from being read, unless it
+/// concerns them all: then those that are left get the same error.
+pub fn read_each(api: &Api, ids: &[&str], deadline: &Deadline) -> Vec<Result<Job, RequestError>> {
+    let connections = MAX_CONNECTIONS.min(ids.len());
+    let queue = Queue::new(ids.len(), connections);
+    let work = || {
+        while let Some(index) = queue.take() {
+            match api.job(ids[index], deadline) {
+                // This connection cannot be made; the job is left to those that can.
+                Err(error) if error.kind == Kind::Connection => return queue.put_back(index, error),
+                Err(error) if error.ends_batch(api.client.was_answered()) => queue.end(index, error),
+                result => queue.done(index, result),
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let spawn = |_: &usize| thread::Builder::new().spawn_scoped(scope, work).is_ok();
+        // This thread works too: one job needs no other thread, and many jobs can do with those that start.
+        let started = (1..connections).take_while(spawn).count() + 1;
+        queue.remove_connections(connections.saturating_sub(started));
+        work();
+    });
+    queue.into_results()
+}
+
+/// The jobs that are to be read, and those that have been, by their place among the IDs.
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    waiting: VecDeque<usize>,
+    results: Vec<Option<Result<Job, RequestError>>>,
+    /// How many jobs are being read at the moment.
+    in_flight: usize,
+    /// How many connections are left.
+    connections: usize,
+    /// What has ended the batch for the jobs without a result.
+    ended_by: Option<RequestError>,
+}
+
+impl Queue {
+    fn new(jobs: usize, connections: usize) -> Self {
+        let results = (0..jobs).map(|_| None).collect();
+        let state = State { waiting: (0..jobs).collect(), results, in_flight: 0, connections, ended_by: None };
+        Queue { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// The next job; none if all have been read. Waits while a job that is being read may still come back.
+    fn take(&self) -> Option<usize> {
+        let mut state = self.state();
+        while state.waiting.is_empty() && state.in_flight > 0 {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let index = state.waiting.pop_front()?;
+        state.in_flight += 1;
+        Some(index)
+    }
+
+    fn done(&self, index: usize, result: Result<Job, RequestError>) {
+        let mut state = self.state();
+        state.results[index] = Some(result);
+        state.in_flight -= 1;
+        self.changed.notify_all();
+    }
+
+    /// Puts a job back, as its connection could not be made. The error of the last connection ends the batch.
+    fn put_back(&self, index: usize, error: RequestError) {
+        let mut state = self.state();
+        state.waiting.push_front(index);
+        state.in_flight -= 1;
+        state.connections -= 1;
+        if state.connections == 0 {
+            state.waiting.clear();
+            state.ended_by = Some(error);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Ends the batch with the error of this job.
+    fn end(&self, index: usize, error: RequestError) {
+        let mut state = self.state();
+        state.waiting.clear();
+        state.ended_by = Some(error.clone());
+        drop(state);
+        self.done(index, Err(error));
+    }
+
+    fn remove_connections(&self, count: usize) {
+        self.state().connections -= count;
+    }
+
+    fn into_results(self) -> Vec<Result<Job, RequestError>> {
+        let State { results, ended_by, .. } = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let left = || Err(ended_by.clone().expect("a batch ends early only with an error"));
+        results.into_iter().map(|result| result.unwrap_or_else(left)).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why some of `count` jobs could not be read, each reason once.
+pub fn could_not_read(count: usize, errors: &[(&str, RequestError)]) -> Error {
+    if let ([(id, error)], 1) = (errors, count) {
+        return anyhow!("could not read fine-tuning job {id}: {}", error.message);
+    }
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (id, error) in errors {
+        match reasons.iter_mut().find(|(reason, _)| *reason == error.message) {
+            Some((_, ids)) => ids.push(id),
+            None => reasons.push((&error.message, vec![id])),
+        }
+    }
+    if let ([(reason, ids)], true) = (&reasons[..], errors.len() == count) {
+        return anyhow!("could not read any of {} fine-tuning jobs: {reason}", ids.len());
+    }
+    let told = reasons.iter().take(TOLD).map(|(reason, ids)| format!("{}: {reason}", list(ids)));
+    let told: Vec<_> = told.collect();
+    let rest: usize = reasons.iter().skip(TOLD).map(|(_, ids)| ids.len()).sum();
+    let rest = if rest > 0 { format!("; and {rest} more") } else { String::new() };
+    anyhow!("could not read {} of {count} fine-tuning jobs: {}{rest}", errors.len(), told.join("; "))
+}
+
+fn list(ids: &[&str]) -> String {
+    let rest = ids.len().saturating_sub(TOLD);
+    let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    format!("{}{rest}", ids.iter().take(TOLD).copied().collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retry::Retry;
+
+    fn error(message: &str) -> RequestError {
+        RequestError::new(message.into(), Retry::Never, Kind::Connection)
+    }
+
+    #[test]
+    fn a_job_goes_back_to_the_queue_while_another_connection_works() {
+        let queue = Queue::new(2, 2);
+        let first = queue.take().unwrap();
+        queue.put_back(first, error("refused"));
+        assert_eq!((queue.take(), queue.take()), (Some(0), Some(1)));
+        queue.done(1, Err(error("other")));
+        queue.put_back(0, error("refused"));
+        assert_eq!(queue.take(), None);
+        let messages: Vec<_> = queue.into_results().into_iter().map(|result| result.err().unwrap().message).collect();
+        assert_eq!(messages, ["refused", "other"]);
+    }
+
+    #[test]
+    fn what_concerns_all_jobs_ends_the_batch() {
+        let queue = Queue::new(3, 2);
+        assert_eq!(queue.take(), Some(0));
+        queue.end(0, error("no key"));
+        assert_eq!(queue.take(), None);
+        assert_eq!(queue.into_results().iter().filter(|result| result.is_err()).count(), 3);
+    }
+
+    #[test]
+    fn each_reason_is_told_once() {
+        let line = |count: usize, errors: &[(&str, &str)]| {
+            let errors: Vec<_> = errors.iter().map(|(id, message)| (*id, error(message))).collect();
+            could_not_read(count, &errors).to_string()
+        };
+        assert_eq!(line(1, &[("a", "x")]), "could not read fine-tuning job a: x");
+        assert_eq!(line(2, &[("a", "x"), ("b", "x")]), "could not read any of 2 fine-tuning jobs: x");
+        assert_eq!(line(3, &[("a", "x"), ("b", "x")]), "could not read 2 of 3 fine-tuning jobs: a, b: x");
+        assert_eq!(line(2, &[("a", "x"), ("b", "y")]), "could not read 2 of 2 fine-tuning jobs: a: x; b: y");
+        let many: Vec<_> = (0..9)
+            .map(|n| {
+                (["a", "b", "c", "d", "e", "f", "g", "h", "i"][n], ["x", "1", "2", "3"][n.saturating_sub(4).min(3)])
+            })
+            .collect();
+        assert_eq!(
+            line(10, &many),
+            "could not read 9 of 10 fine-tuning jobs: a, b, c and 2 more: x; f: 1; g: 2; and 2 more"
+        );
+    }
+}

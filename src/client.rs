@@ -1,0 +1,252 @@
+//! Sends one GET request at a time, with retries, and gives back JSON or one clear reason.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use ureq::Agent;
+use ureq::http::StatusCode;
+use ureq::tls::TlsConfig;
+
+use crate::connector::connector;
+use crate::endpoint::Endpoint;
+use crate::error::{Kind, RequestError};
+use crate::message::duration;
+use crate::pacing::Pacing;
+use crate::resolver::Resolver;
+use crate::response;
+use crate::retry::{Deadline, MAX_RETRIES, Retry, backoff};
+use crate::transport_error::{self, Limits, MAX_BODY, MAX_HEADERS};
+
+/// How many connections are kept alive at once.
+pub const MAX_CONNECTIONS: usize = 32;
+
+/// How long connecting may take, TLS included. With a second address, ureq leaves a third of it for that.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// ureq zeroes its buffers, so larger ones cost time in every run.
+const INPUT_BUFFER: usize = 32 * 1024;
+const OUTPUT_BUFFER: usize = 16 * 1024;
+/// Longer than any pause between two requests, so that one connection serves them all if the server lets it.
+const MAX_IDLE: Duration = Duration::from_secs(60);
+
+pub struct Client<'a> {
+    agent: Agent,
+    resolver: Resolver,
+    pacing: Pacing,
+    was_answered: AtomicBool,
+    endpoint: &'a Endpoint,
+    /// How long an attempt may take: a third of the timeout, so that one that hangs leaves time for two retries.
+    attempt: Duration,
+}
+
+impl<'a> Client<'a> {
+    /// Sends no request yet.
+    pub fn new(endpoint: &'a Endpoint, timeout: Duration) -> Self {
+        Self::with_resolver(endpoint, timeout, Resolver::new())
+    }
+
+    fn with_resolver(endpoint: &'a Endpoint, timeout: Duration, resolver: Resolver) -> Self {
+        let attempt = timeout / (MAX_RETRIES + 1);
+        let mut tls = TlsConfig::builder();
+        if let Some(roots) = &endpoint.roots {
+            tls = tls.root_certs(roots.clone());
+        }
+        let config = Agent::config_builder()
+            .timeout_global(Some(attempt))
+            .timeout_resolve(Some(CONNECT_TIMEOUT))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .tls_config(tls.build())
+            .proxy(endpoint.proxy.as_ref().map(|proxy| proxy.settings.clone()))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+            .accept("application/json")
+            .input_buffer_size(INPUT_BUFFER)
+            .max_response_header_size(MAX_HEADERS)
+            .output_buffer_size(OUTPUT_BUFFER)
+            .max_idle_age(MAX_IDLE)
+            .max_idle_connections(MAX_CONNECTIONS)
+            .max_idle_connections_per_host(MAX_CONNECTIONS)
+            .build();
+        Client {
+            agent: Agent::with_parts(config, connector(), resolver.clone()),
+            resolver,
+            pacing: Pacing::default(),
+            was_answered: AtomicBool::new(false),
+            endpoint,
+            attempt,
+        }
+    }
+
+    pub fn endpoint(&self) -> &'a Endpoint {
+        self.endpoint
+    }
+
+    /// Whether any request of this run got what it wanted.
+    pub fn was_answered(&self) -> bool {
+        self.was_answered.load(Ordering::Relaxed)
+    }
+
+    /// How long the server's rate limit holds requests back from now on.
+    pub fn held_back(&self) -> Duration {
+        self.pacing.delay(Instant::now())
+    }
+
+    /// Gets `path` of the API. Query values may have any characters. Retries until it works, cannot work, or would take
+    /// longer than the deadline allows.
+    pub fn get(&self, path: &str, query: &[(String, String)], deadline: &Deadline) -> Result<Value, RequestError> {
+        let (mut attempts, mut retries) = (0, 0);
+        loop {
+            self.pause_for_rate_limit(deadline)?;
+            let sent = Instant::now();
+            let mut error = match self.attempt(path, query, deadline) {
+                Ok(answer) => {
+                    self.pacing.accepted();
+                    self.was_answered.store(true, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            attempts += 1;
+            if error.kind == Kind::Connection {
+                self.resolver.forget();
+            }
+            let pause = match error.retry {
+                Retry::RateLimited(pause) => {
+                    self.pacing.rejected(sent, Instant::now(), pause, fastrand::f64());
+                    Some(self.held_back())
+                }
+                Retry::After(pause) if retries < MAX_RETRIES => {
+                    retries += 1;
+                    Some(pause.unwrap_or_else(|| backoff(retries - 1, fastrand::f64())))
+                }
+                _ => None,
+            };
+            let left = deadline.left();
+            match pause.filter(|pause| *pause < left) {
+                Some(pause) => thread::sleep(pause),
+                None => {
+                    if attempts > 1 {
+                        error.message += &format!(" (after {attempts} attempts)");
+                    } else if let Retry::After(Some(pause)) | Retry::RateLimited(Some(pause)) = error.retry {
+                        let pause = duration(pause);
+                        error.message += &format!(" (it asks for a pause of {pause}, which timeout does not leave)");
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Waits while a rate limit holds all requests of the run back.
+    fn pause_for_rate_limit(&self, deadline: &Deadline) -> Result<(), RequestError> {
+        loop {
+            let (pause, left, host) = (self.held_back(), deadline.left(), self.endpoint.host());
+            if left.is_zero() {
+                let message = "there was no time left for it; allow more time with timeout".into();
+                return Err(RequestError::new(message, Retry::Later, Kind::Response));
+            } else if pause.is_zero() {
+                return Ok(());
+            } else if pause >= left {
+                let message = format!("{host} limits the request rate for longer than timeout allows");
+                return Err(RequestError::new(message, Retry::RateLimited(Some(pause)), Kind::Response));
+            }
+            thread::sleep(pause);
+        }
+    }
+
+    fn headers(&self) -> Vec<(&str, String)> {
+        let Endpoint { key, organization, project, .. } = self.endpoint;
+        let mut headers = vec![("authorization", format!("Bearer {}", key.expose()))];
+        headers.extend(organization.iter().map(|value| ("openai-organization", value.clone())));
+        headers.extend(project.iter().map(|value| ("openai-project", value.clone())));
+        headers
+    }
+
+    fn attempt(&self, path: &str, query: &[(String, String)], deadline: &Deadline) -> Result<Value, RequestError> {
+        let attempt = deadline.left().min(self.attempt);
+        let limits = Limits { connect: CONNECT_TIMEOUT.min(attempt), attempt, timeout: deadline.timeout };
+        let url = self.endpoint.base_url.join(path);
+        let mut request = self.agent.get(url).query_pairs(query.iter().map(|(key, value)| (&**key, &**value)));
+        // Only where it differs from the agent's own: ureq then builds its TLS configuration anew, certificates and all.
+        if attempt < self.attempt {
+            request = request.config().timeout_global(Some(attempt)).build();
+        }
+        for (name, value) in self.headers() {
+            request = request.header(name, value);
+        }
+        let sort = |error, is_body| transport_error::sort(&error, self.endpoint, limits, is_body);
+        let mut response = request.call().map_err(|error| sort(error, false))?;
+        let body = response.body_mut().with_config().limit(MAX_BODY).read_to_vec();
+        if response.status() != StatusCode::OK {
+            let body = body.unwrap_or_default();
+            return Err(response::refusal(response.status(), response.headers(), &body, self.endpoint));
+        }
+        let body = body.map_err(|error| sort(error, true))?;
+        response::parse(response.headers(), &body, self.endpoint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    use serde_json::json;
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+    use crate::test_server;
+
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// Addresses that never answer: each listener's queue is filled until it takes no more.
+    fn silent_address() -> (SocketAddr, Socket, Vec<TcpStream>) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.listen(1).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+        (address, socket, (0..1000).map_while(connect).collect())
+    }
+
+    #[test]
+    fn the_second_address_is_used_when_the_first_does_not_answer() {
+        let (silent, _socket, _queue) = silent_address();
+        let answering = test_server::start(|_| json!({}));
+        let endpoint = test_server::endpoint("two.test");
+        let client = Client::with_resolver(&endpoint, TIMEOUT, Resolver::with(move |_| Ok(vec![silent, answering])));
+        let start = Instant::now();
+        assert!(client.get("x", &[], &Deadline::after(TIMEOUT)).is_ok());
+        assert!(start.elapsed() < Duration::from_millis(4500), "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn a_name_is_looked_up_again_only_after_a_failed_connection() {
+        let answering = test_server::start(|_| json!({}));
+        let refusing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let lookups = Arc::new(AtomicUsize::new(0));
+        let counter = lookups.clone();
+        let resolver = Resolver::with(move |_| {
+            let is_first = counter.fetch_add(1, Ordering::SeqCst) == 0;
+            Ok(vec![if is_first { refusing } else { answering }])
+        });
+        let endpoint = test_server::endpoint("moved.test");
+        let client = Client::with_resolver(&endpoint, TIMEOUT, resolver);
+        for _ in 0..3 {
+            assert!(client.get("x", &[], &Deadline::after(TIMEOUT)).is_ok());
+        }
+        assert_eq!(lookups.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_sends_no_request() {
+        let endpoint = test_server::endpoint("never.test");
+        let client = Client::with_resolver(&endpoint, TIMEOUT, Resolver::with(|_| panic!("a lookup")));
+        let error = client.get("x", &[], &Deadline::after(Duration::ZERO)).unwrap_err();
+        assert_eq!(error.message, "there was no time left for it; allow more time with timeout");
+    }
+}

@@ -1,0 +1,62 @@
+//! Opens connections as ureq does, and remembers at which step one failed.
+
+use std::fmt::{self, Display, Formatter};
+
+use ureq::unversioned::transport::{
+    ConnectProxyConnector, ConnectionDetails, Connector, RustlsConnector, TcpConnector, Transport,
+};
+
+use crate::resolver::LookupError;
+
+/// A connection is made in these steps; one to an https proxy makes `Tcp` and `Tls` twice.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    Tcp,
+    /// The proxy's answer to CONNECT.
+    Proxy,
+    Tls,
+}
+
+/// Why a connection could not be made. It goes through ureq as `ureq::Error::Other`.
+#[derive(Debug)]
+pub struct ConnectError {
+    pub step: Step,
+    /// Whether it was the connection to the proxy, where there is one, rather than the one through it.
+    pub is_direct: bool,
+    pub error: ureq::Error,
+}
+
+impl std::error::Error for ConnectError {}
+
+impl Display for ConnectError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+/// The steps of ureq's own connector.
+pub fn connector() -> impl Connector {
+    ().chain(Noting(ConnectProxyConnector::default(), Step::Proxy))
+        .chain(Noting(TcpConnector::default(), Step::Tcp))
+        .chain(Noting(RustlsConnector::default(), Step::Tls))
+}
+
+#[derive(Debug)]
+struct Noting<C>(C, Step);
+
+impl<In: Transport, C: Connector<In>> Connector<In> for Noting<C> {
+    type Out = C::Out;
+
+    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<C::Out>, ureq::Error> {
+        self.0.connect(details, chained).map_err(|error| match error {
+            // From the connection to the proxy, or from the lookup of its name.
+            ureq::Error::Other(inner) if inner.is::<ConnectError>() || inner.is::<LookupError>() => {
+                ureq::Error::Other(inner)
+            }
+            error => {
+                let is_direct = details.config.proxy().is_none();
+                ureq::Error::Other(Box::new(ConnectError { step: self.1, is_direct, error }))
+            }
+        })
+    }
+}

@@ -1,0 +1,47 @@
+//! Why a request failed, in words for the user, and what that means for other requests.
+
+use crate::retry::Retry;
+
+#[derive(Clone, Debug)]
+pub struct RequestError {
+    pub message: String,
+    pub retry: Retry,
+    pub kind: Kind,
+}
+
+/// How far the request got.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// No connection could be made.
+    Connection,
+    /// A response with this status; `from_api` if it has an error object of the API's, and is no gateway's page.
+    Status { status: u16, from_api: bool },
+    /// A connection, but no response that could be used.
+    Response,
+}
+
+impl RequestError {
+    pub fn new(message: String, retry: Retry, kind: Kind) -> Self {
+        RequestError { message, retry, kind }
+    }
+
+    /// No retry helps: the response is complete, but not what it should be.
+    pub fn unexpected(message: String) -> Self {
+        Self::new(message, Retry::Never, Kind::Response)
+    }
+
+    /// Whether the API has refused the request for good: the key, the permission, or the job's ID.
+    pub fn is_api_refusal(&self) -> bool {
+        matches!(self.kind, Kind::Status { status: 401 | 403 | 404, from_api: true })
+    }
+
+    /// Whether all other jobs of a batch would be refused in the same way. What a gateway says counts only as long as
+    /// nothing else of this run `was_answered`.
+    pub fn ends_batch(&self, was_answered: bool) -> bool {
+        match self.kind {
+            Kind::Status { status: 401 | 403, from_api: true } => true,
+            Kind::Status { status: 300..=399 | 401 | 403, .. } => !was_answered,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The one table of a job's documented fields: where each stands in the API's answer, and of which type it is.
+
+use serde_json::Value;
+
+use Kind::{Json, Map, Number, Objects, Text, Texts};
+
+/// A documented attribute of a job.
+pub struct Field {
+    /// Where it stands in `job`; with `_` for `.` it is the flat key.
+    pub path: &'static str,
+    /// Where it stands in the API's answer.
+    pub source: &'static str,
+    /// Where some servers have it instead, as a string.
+    alternative: Option<&'static str>,
+    pub kind: Kind,
+}
+
+/// What the API documents a field to be. In `job`, a value of any other type counts as null.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Kind {
+    Text,
+    Number,
+    /// An array of strings.
+    Texts,
+    /// An array of objects.
+    Objects,
+    /// An object of strings.
+    Map,
+    /// Any JSON; in `job`, its text.
+    Json,
+}
+
+/// Source: the fine-tuning job object in OpenAI's API reference; `user_provided_suffix` and `organization_id` stand in
+/// its examples.
+pub const FIELDS: &[Field] = &[
+    field("id", Text),
+    field("object", Text),
+    field("model", Text),
+    field("created_at", Number),
+    field("finished_at", Number),
+    field("estimated_finish", Number),
+    field("fine_tuned_model", Text),
+    field("organization_id", Text),
+    field("status", Text),
+    field("training_file", Text),
+    field("validation_file", Text),
+    field("trained_tokens", Number),
+    field("seed", Number),
+    field("user_provided_suffix", Text).or("suffix"),
+    field("result_files", Texts),
+    field("integrations", Objects),
+    field("metadata", Map),
+    field("hyperparameters.n_epochs", Number),
+    field("hyperparameters.batch_size", Number),
+    field("hyperparameters.learning_rate_multiplier", Number),
+    field("method.type", Text),
+    field("method.supervised.hyperparameters.n_epochs", Number),
+    field("method.supervised.hyperparameters.batch_size", Number),
+    field("method.supervised.hyperparameters.learning_rate_multiplier", Number),
+    field("method.dpo.hyperparameters.n_epochs", Number),
+    field("method.dpo.hyperparameters.batch_size", Number),
+    field("method.dpo.hyperparameters.learning_rate_multiplier", Number),
+    field("method.dpo.hyperparameters.beta", Number),
+    field("method.reinforcement.hyperparameters.n_epochs", Number),
+    field("method.reinforcement.hyperparameters.batch_size", Number),
+    field("method.reinforcement.hyperparameters.learning_rate_multiplier", Number),
+    field("method.reinforcement.hyperparameters.compute_multiplier", Number),
+    field("method.reinforcement.hyperparameters.eval_interval", Number),
+    field("method.reinforcement.hyperparameters.eval_samples", Number),
+    field("method.reinforcement.hyperparameters.reasoning_effort", Text),
+    field("method.reinforcement.grader", Json),
+    field("error", Text).from("error.message").or("error"),
+    field("error_code", Text).from("error.code"),
+    field("error_param", Text).from("error.param"),
+];
+
+const fn field(path: &'static str, kind: Kind) -> Field {
+    Field { path, source: path, alternative: None, kind }
+}
+
+impl Field {
+    const fn from(self, source: &'static str) -> Self {
+        Field { source, ..self }
+    }
+
+    const fn or(self, alternative: &'static str) -> Self {
+        Field { alternative: Some(alternative), ..self }
+    }
+
+    /// The API's value. The hyperparameters at the top are those used, wherever the API states them: newer answers have
+    /// `"auto"` or nothing there, and the numbers under the job's method.
+    pub fn value<'a>(&self, api: &'a Value) -> Option<&'a Value> {
+        let value = get(api, self.source).filter(|value| !value.is_null());
+        let is_stated = value.is_some_and(|value| value != "auto");
+        if is_stated {
+            return value;
+        }
+        if self.source.starts_with("hyperparameters.") {
+            let method = get(api, "method.type")?.as_str()?;
+            return get(api, &format!("method.{method}.{}", self.source)).filter(|value| !value.is_null()).or(value);
+        }
+        value.or_else(|| get(api, self.alternative?).filter(|value| value.is_string()))
+    }
+}
+
+impl Kind {
+    /// The value as a string, as Terraform's external data source takes it.
+    pub fn flat(self, value: Option<&Value>) -> String {
+        match (value, self) {
+            (None | Some(Value::Null), Texts | Objects) => "[]".into(),
+            (None | Some(Value::Null), Map) => "{}".into(),
+            (None | Some(Value::Null), _) => String::new(),
+            (Some(Value::String(text)), _) => text.clone(),
+            (Some(value), _) => value.to_string(),
+        }
+    }
+
+    /// The value with the documented type.
+    pub fn typed(self, value: Option<&Value>) -> Value {
+        let or_null = |value: &Value, fits: fn(&Value) -> bool| if fits(value) { value.clone() } else { Value::Null };
+        let array = |fits| {
+            let items = value.and_then(Value::as_array).into_iter().flatten();
+            items.map(|item| or_null(item, fits)).collect()
+        };
+        match self {
+            Text => value.map_or(Value::Null, |value| or_null(value, Value::is_string)),
+            Number => value.map_or(Value::Null, |value| or_null(value, Value::is_number)),
+            Texts => array(Value::is_string),
+            Objects => array(Value::is_object),
+            Map => {
+                let pairs = value.and_then(Value::as_object).into_iter().flatten();
+                let texts = pairs.map(|(key, value)| (key.clone(), or_null(value, Value::is_string)));
+                Value::Object(texts.collect())
+            }
+            Json => match value {
+                None | Some(Value::Null) => Value::Null,
+                Some(value) => value.to_string().into(),
+            },
+        }
+    }
+}
+
+/// A field that the API sends beyond the table.
+pub struct Added<'a> {
+    /// The documented objects it stands in, each with a dot behind it.
+    pub parents: String,
+    pub name: String,
+    pub value: &'a Value,
+}
+
+/// The fields of an answer that the table does not have.
+pub fn added<'a>(table: &[Field], api: &'a Value) -> Vec<Added<'a>> {
+    fn walk<'a>(table: &[Field], parents: &str, object: &'a Value, found: &mut Vec<Added<'a>>) {
+        for (name, value) in object.as_object().into_iter().flatten() {
+            let path = format!("{parents}{name}");
+            let inside = format!("{path}.");
+            if table.iter().any(|field| field.source == path) {
+                continue;
+            } else if table.iter().any(|field| field.source.starts_with(&inside)) {
+                walk(table, &inside, value, found);
+            } else if parents == "error." {
+                // `error` is the message itself, so whatever else is in it stands beside it.
+                found.push(Added { parents: String::new(), name: format!("error_{name}"), value });
+            } else {
+                found.push(Added { parents: parents.into(), name: name.clone(), value });
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(table, "", api, &mut found);
+    found.retain(|added| table.iter().all(|field| field.path != format!("{}{}", added.parents, added.name)));
+    found
+}
+
+/// The object with real types and the same attributes for every one of its kind, as a provider's data source would have
+/// it.
+pub fn typed(table: &[Field], api: &Value) -> Value {
+    let mut object = Value::Null;
+    let mut insert = |parents: &str, name: &str, value| {
+        let parents = parents.split_terminator('.');
+        let parent = parents.fold(&mut object, |object, parent| &mut object[parent]);
+        if parent.get(name).is_none() {
+            parent[name] = value;
+        }
+    };
+    for field in table {
+        let (parents, name) = field.path.rsplit_once('.').unwrap_or(("", field.path));
+        insert(parents, name, field.kind.typed(field.value(api)));
+    }
+    for Added { parents, name, value } in added(table, api) {
+        insert(&parents, &name, value.clone());
+    }
+    object
+}
+
+fn get<'a>(api: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(api, |object, key| object.get(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn value(path: &str, api: &Value) -> Value {
+        let field = FIELDS.iter().find(|field| field.path == path).unwrap();
+        field.value(api).cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn each_hyperparameter_comes_from_where_it_is_stated() {
+        let api = json!({
+            "hyperparameters": { "n_epochs": "auto", "batch_size": 8 },
+            "method": { "type": "dpo", "dpo": { "hyperparameters": { "n_epochs": 2, "batch_size": 9, "learning_rate_multiplier": 0.5 } } },
+        });
+        assert_eq!(value("hyperparameters.n_epochs", &api), 2);
+        assert_eq!(value("hyperparameters.batch_size", &api), 8);
+        assert_eq!(value("hyperparameters.learning_rate_multiplier", &api), 0.5);
+
+        let undecided = json!({ "hyperparameters": { "n_epochs": "auto" }, "method": { "type": "supervised" } });
+        assert_eq!(value("hyperparameters.n_epochs", &undecided), "auto");
+        assert_eq!(Number.typed(Some(&json!("auto"))), Value::Null);
+    }
+
+    #[test]
+    fn some_servers_have_a_field_elsewhere() {
+        assert_eq!(value("user_provided_suffix", &json!({ "suffix": "azure" })), "azure");
+        assert_eq!(value("user_provided_suffix", &json!({ "user_provided_suffix": null, "suffix": "azure" })), "azure");
+        assert_eq!(value("user_provided_suffix", &json!({ "user_provided_suffix": "a", "suffix": "b" })), "a");
+        assert_eq!(value("error", &json!({ "error": "plain" })), "plain");
+        assert_eq!(value("error", &json!({ "error": {} })), Value::Null);
+        assert_eq!(value("error", &json!({ "error": { "message": null, "code": "c" } })), Value::Null);
+    }
+}

@@ -1,0 +1,248 @@
+//! The query, validated: what a run is to do. Nothing is parsed after this, and every error here is the caller's mistake.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::endpoint::{Endpoint, Overrides};
+use crate::filters::Filters;
+use crate::job::{FINAL_STATUSES, MAX_ID, STATUSES, is_id};
+use crate::query::{Query, given};
+
+/// The most jobs that one query can read by their IDs.
+const MAX_IDS: usize = 1000;
+/// How many jobs a list has unless the query says otherwise, and at most.
+const DEFAULT_LIMIT: usize = 20;
+const MAX_LIMIT: usize = 10_000;
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub struct Request {
+    pub selector: Selector,
+    /// How long to wait until the jobs are final; none if they are to be read as they are.
+    pub wait: Option<Duration>,
+    /// The statuses that a job may have; empty if any will do.
+    pub require_status: Vec<String>,
+    /// For all network work of one pass: one job, all IDs, all pages, or one poll of a wait.
+    pub timeout: Duration,
+    pub endpoint: Endpoint,
+}
+
+/// Which jobs to read.
+pub enum Selector {
+    One(String),
+    Many(Vec<String>),
+    MostRecent(Filters),
+    List { filters: Filters, limit: usize },
+}
+
+impl Request {
+    /// The query's own mistakes are reported before those of the environment, which `env` reads.
+    pub fn new(query: &Query, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Self> {
+        let selector = selector(query)?;
+        let wait = duration("wait", &query.wait, "7d")?;
+        let require_status = require_status(query)?;
+        let timeout = duration("timeout", &query.timeout, "1h")?.unwrap_or(DEFAULT_TIMEOUT);
+        let overrides = Overrides::new(query, flag("allow_http", &query.allow_http)?)?;
+        let endpoint = Endpoint::new(overrides, env)?;
+        Ok(Request { selector, wait, require_status, timeout, endpoint })
+    }
+}
+
+fn selector(query: &Query) -> Result<Selector> {
+    let most_recent = flag("most_recent", &query.most_recent)?;
+    let list = flag("list", &query.list)?;
+    let many = given(&query.fine_tuning_job_ids);
+    let selectors = [
+        ("fine_tuning_job_id", given(&query.fine_tuning_job_id).is_some()),
+        ("fine_tuning_job_ids", many.is_some()),
+        ("most_recent", most_recent),
+        ("list", list),
+    ];
+    let filtered = most_recent || list;
+    for (key, value, fits, partners) in [
+        ("model", &query.model, filtered, "most_recent or list"),
+        ("status", &query.status, filtered, "most_recent or list"),
+        ("suffix", &query.suffix, filtered, "most_recent or list"),
+        ("metadata", &query.metadata, filtered, "most_recent or list"),
+        ("limit", &query.limit, list, "list"),
+        ("wait", &query.wait, !list, "fine_tuning_job_id, fine_tuning_job_ids or most_recent"),
+        ("require_status", &query.require_status, !list, "fine_tuning_job_id, fine_tuning_job_ids or most_recent"),
+    ] {
+        // A flag that is "false" is as good as left out.
+        ensure!(given(value).is_none_or(|value| value == "false") || fits, "{key} goes with {partners}");
+    }
+    let given: Vec<_> = selectors.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect();
+    match given[..] {
+        [] => bail!(
+            "the query has no fine_tuning_job_id, such as ftjob-abc123 (nor fine_tuning_job_ids, most_recent or list): \
+             say which job to read"
+        ),
+        ["fine_tuning_job_id"] => Ok(Selector::One(one_id(query)?)),
+        ["fine_tuning_job_ids"] => Ok(Selector::Many(many_ids(query)?)),
+        ["most_recent"] => Ok(Selector::MostRecent(filters(query)?)),
+        ["list"] => Ok(Selector::List { filters: filters(query)?, limit: limit(query)? }),
+        _ => bail!("the query can have only one of {}", given.join(", ")),
+    }
+}
+
+fn one_id(query: &Query) -> Result<String> {
+    let id = given(&query.fine_tuning_job_id).unwrap_or_default();
+    ensure!(is_id(id), "fine_tuning_job_id is {}, {}", shown(id), not_an_id());
+    Ok(id.to_owned())
+}
+
+/// Each ID once, in the order in which they are given.
+fn many_ids(query: &Query) -> Result<Vec<String>> {
+    let text = given(&query.fine_tuning_job_ids).unwrap_or_default();
+    let Ok(ids) = serde_json::from_str::<Vec<String>>(text) else {
+        bail!(
+            r#"fine_tuning_job_ids is not a JSON array of strings, such as ["ftjob-a","ftjob-b"] (in Terraform: jsonencode)"#
+        );
+    };
+    ensure!(ids.len() <= MAX_IDS, "fine_tuning_job_ids has {} IDs; it can have at most {MAX_IDS}", ids.len());
+    if let Some(other) = ids.iter().find(|id| !is_id(id)) {
+        bail!("fine_tuning_job_ids has {}, {}", shown(other), not_an_id());
+    }
+    let mut seen = BTreeSet::new();
+    Ok(ids.iter().filter(|id| seen.insert(*id)).cloned().collect())
+}
+
+fn not_an_id() -> String {
+    format!("which is not a job ID: 1 to {MAX_ID} letters, digits, hyphens or underscores")
+}
+
+fn filters(query: &Query) -> Result<Filters> {
+    let text = |value| given(value).map(ToOwned::to_owned);
+    if let Some(status) = given(&query.status) {
+        ensure!(STATUSES.contains(&status), "status is {}; it can be one of: {}", shown(status), STATUSES.join(", "));
+    }
+    let metadata = match given(&query.metadata) {
+        None => BTreeMap::new(),
+        Some(text) => serde_json::from_str(text).ok().context(
+            r#"metadata is not a JSON object of strings, such as {"env":"prod"} (in Terraform: jsonencode)"#,
+        )?,
+    };
+    Ok(Filters { model: text(&query.model), status: text(&query.status), suffix: text(&query.suffix), metadata })
+}
+
+fn limit(query: &Query) -> Result<usize> {
+    let Some(text) = given(&query.limit) else {
+        return Ok(DEFAULT_LIMIT);
+    };
+    let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    limit.with_context(|| format!("limit is {}; it should be a whole number from 1 to {MAX_LIMIT}", shown(text)))
+}
+
+fn require_status(query: &Query) -> Result<Vec<String>> {
+    let Some(text) = given(&query.require_status) else {
+        return Ok(Vec::new());
+    };
+    // A wait ends when the job is final, so no other status makes sense with it.
+    let waits = given(&query.wait).is_some();
+    let known = if waits { FINAL_STATUSES } else { STATUSES };
+    let statuses: Vec<_> = text.split(',').map(|status| status.trim().to_owned()).collect();
+    ensure!(
+        statuses.iter().all(|status| known.contains(&status.as_str())),
+        "require_status is {}; it can be one of these{}, or several separated by commas: {}",
+        shown(text),
+        if waits { " with wait" } else { "" },
+        known.join(", ")
+    );
+    Ok(statuses)
+}
+
+/// A value as it stands in a message: nobody needs to see all of a long one, least of all if it is a key.
+fn shown(value: &str) -> String {
+    match value.chars().count() {
+        ..=100 => format!("{value:?}"),
+        length => format!("a value of {length} characters"),
+    }
+}
+
+fn flag(key: &str, value: &Option<String>) -> Result<bool> {
+    match given(value) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => bail!(r#"{key} is {}; it can be "true" or "false""#, shown(other)),
+    }
+}
+
+fn duration(key: &str, value: &Option<String>, most: &str) -> Result<Option<Duration>> {
+    let Some(text) = given(value) else {
+        return Ok(None);
+    };
+    // humantime also knows years and nanoseconds, words and blanks; a configuration needs one way to say it.
+    let units_are_known =
+        text.split(|c: char| c.is_ascii_digit()).all(|unit| ["", "d", "h", "m", "s", "ms"].contains(&unit));
+    let parsed = humantime::parse_duration(text).ok().filter(|_| units_are_known);
+    let Some(duration) = parsed else {
+        bail!("{key} is {}; it should be a duration in whole d, h, m, s or ms, such as 90s or 1h30m", shown(text));
+    };
+    let limit = humantime::parse_duration(most)?;
+    ensure!(
+        !duration.is_zero() && duration <= limit,
+        "{key} is {}; it should be more than zero and at most {most}",
+        shown(text)
+    );
+    Ok(Some(duration))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn env(name: &str) -> Option<OsString> {
+        (name == "OPENAI_API_KEY").then(|| "not-a-real-key".into())
+    }
+
+    fn request(words: &[&str], env: &dyn Fn(&str) -> Option<OsString>) -> Result<Request> {
+        Request::new(&Query::from_words(words.iter().map(ToString::to_string).collect())?, env)
+    }
+
+    #[test]
+    fn durations_have_units_and_limits() {
+        let duration = |text: &str| duration("timeout", &Some(text.into()), "1h");
+        for (text, millis) in [("90s", 90_000), ("1h", 3_600_000), ("1m30s", 90_000), ("250ms", 250)] {
+            assert_eq!(duration(text).unwrap(), Some(Duration::from_millis(millis)));
+        }
+        for text in ["90", "0s", "61m", "1.5s", "-1s", "1 h", "1y", "10us", "s", "1H", "99999999999999999999s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert_eq!(duration("").unwrap(), None);
+    }
+
+    #[test]
+    fn the_query_is_validated_before_the_environment() {
+        for word in ["fine_tuning_job_id=a/b", "timeout=1", "base_url=ftp://x", "project=a b", "api_key_env=sk-x"] {
+            let mut words = vec![word];
+            if !word.starts_with("fine_tuning") {
+                words.insert(0, "ftjob-x");
+            }
+            let key = word.split('=').next().unwrap();
+            let error = request(&words, &|_| None).err().unwrap().to_string();
+            assert!(error.starts_with(key), "{error}");
+        }
+        assert!(request(&["ftjob-x"], &|_| None).err().unwrap().to_string().starts_with("no API key"));
+    }
+
+    #[test]
+    fn ids_are_read_once_and_in_order() {
+        let ids = json!(["b", "a", "b"]).to_string();
+        let request = request(&[&format!("fine_tuning_job_ids={ids}")], &env).unwrap();
+        assert!(matches!(request.selector, Selector::Many(ids) if ids == ["b", "a"]));
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(10_000))]
+
+        #[test]
+        fn any_object_of_known_keys_is_a_request_or_an_error(key in "timeout|base_url|fine_tuning_job_ids|metadata|limit|wait|api_key_env", value in ".*") {
+            let text = json!({ "fine_tuning_job_id": "ftjob-x", key: value }).to_string();
+            let _ = Query::from_json(text.as_bytes()).and_then(|query| Request::new(&query, &env));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a complete response means: JSON, or the reason that there is none.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use ureq::http::{HeaderMap, StatusCode};
+
+use crate::endpoint::Endpoint;
+use crate::error::{Kind, RequestError};
+use crate::message::quote;
+use crate::retry::Retry;
+
+/// The longest that `timeout` can be.
+const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// The JSON of a response with status 200.
+pub fn parse(headers: &HeaderMap, body: &[u8], endpoint: &Endpoint) -> Result<Value, RequestError> {
+    let (host, base_url) = (endpoint.host(), endpoint.base_url.name);
+    let request_id = request_id(headers, endpoint);
+    // Windows' tools and some gateways put a byte order mark before it.
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let answer: Value = serde_json::from_slice(body).map_err(|error| {
+        let content_type = header(headers, "content-type", endpoint).unwrap_or_default();
+        let encoding = header(headers, "content-encoding", endpoint).filter(|encoding| encoding != "identity");
+        let (retry, message) = if let Some(encoding) = encoding {
+            let message = format!("{host} answered in the encoding {encoding}, which this program did not accept");
+            (Retry::Never, format!("{message}{request_id}; check {base_url}, and what changes responses on the way"))
+        } else if body.is_empty() {
+            (Retry::After(None), format!("{host} answered with an empty body{request_id}; check {base_url}"))
+        } else if error.is_eof() {
+            // A body that ends with its connection looks complete until it is parsed.
+            (Retry::After(None), format!("the response from {host} was cut short{request_id}"))
+        } else if content_type.contains("json") {
+            (Retry::Never, format!("{host} answered with JSON that cannot be parsed ({error}){request_id}"))
+        } else {
+            let what = if content_type.is_empty() { "something" } else { &content_type };
+            let advice = format!("check {base_url}, and that no proxy or login page answers instead");
+            (Retry::Later, format!("{host} answered with {what}, not JSON{request_id}; {advice}"))
+        };
+        RequestError::new(message, retry, Kind::Response)
+    })?;
+    if endpoint.secrets.are_in_json(&answer.to_string()) {
+        let message = format!("{host} answered with the API key in it, which must not get into Terraform's state");
+        return Err(RequestError::unexpected(message + &request_id));
+    }
+    Ok(answer)
+}
+
+/// What a status other than 200 means, in the server's own words, and what to do about it.
+pub fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], endpoint: &Endpoint) -> RequestError {
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    let code = answer["error"]["code"].as_str().or(answer["error"]["type"].as_str());
+    let has_no_quota = code == Some("insufficient_quota");
+    let retry = match Retry::from_response(status, headers, SystemTime::now()) {
+        Retry::RateLimited(_) if has_no_quota => Retry::Later,
+        retry => retry,
+    };
+    let from_api = answer["error"]["message"].is_string();
+    let words =
+        own_words(&answer, body).map(|words| quote(&words, &endpoint.secrets)).filter(|words| !words.is_empty());
+    let (key, base_url) = (&endpoint.key_variable, endpoint.base_url.name);
+    let advice = match status.as_u16() {
+        300..=399 => format!("; redirects are not followed: set {base_url} to the API's own address"),
+        401 if from_api => format!("; check the API key in {key}"),
+        403 if from_api => {
+            format!("; check what the API key in {key} may do, and for which organization and project")
+        }
+        401 | 403 => format!("; check {base_url}, and the API key in {key}"),
+        404 if from_api => format!("; check the ID, and that the API key in {key} is of the project that owns the job"),
+        429 if has_no_quota => "; check the organization's plan and billing".into(),
+        429 => match retry {
+            Retry::RateLimited(pause) if pause.is_none_or(|pause| pause < MAX_TIMEOUT) => {
+                "; reduce the request rate, or allow more time with timeout".into()
+            }
+            _ => "; reduce the request rate".into(),
+        },
+        404 => format!("; check {base_url}"),
+        400..=499 if words.is_none() => format!("; check {base_url}"),
+        500.. => "; try again later".into(),
+        _ => String::new(),
+    };
+    let words = words.or_else(|| status.canonical_reason().map(Into::into)).unwrap_or_default();
+    let (host, request_id) = (endpoint.host(), request_id(headers, endpoint));
+    RequestError::new(
+        format!("{host} answered HTTP {}: {words}{request_id}{advice}", status.as_u16()),
+        retry,
+        Kind::Status { status: status.as_u16(), from_api },
+    )
+}
+
+/// What a server says of a refusal: in the API's form, in those that gateways use, or as the title of a page.
+fn own_words(answer: &Value, body: &[u8]) -> Option<String> {
+    let texts = [&answer["error"]["message"], &answer["error"], &answer["message"]];
+    let text = texts.into_iter().find_map(Value::as_str).map(ToOwned::to_owned);
+    text.or_else(|| {
+        let page = String::from_utf8_lossy(body);
+        let start = page.to_ascii_lowercase().find("<title>")? + "<title>".len();
+        Some(page[start..].split('<').next()?.to_owned())
+    })
+}
+
+/// For the message: what the API's support needs. Azure has its own name for it.
+fn request_id(headers: &HeaderMap, endpoint: &Endpoint) -> String {
+    let id = ["x-request-id", "apim-request-id"].into_iter().find_map(|name| header(headers, name, endpoint));
+    id.map(|id| format!(" (request ID {id})")).unwrap_or_default()
+}
+
+fn header(headers: &HeaderMap, name: &str, endpoint: &Endpoint) -> Option<String> {
+    Some(quote(headers.get(name)?.to_str().ok()?, &endpoint.secrets))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::job::Job;
+    use crate::output::Output;
+    use crate::test_server;
+
+    #[test]
+    fn a_byte_order_mark_is_ignored() {
+        let answer = parse(&HeaderMap::new(), b"\xef\xbb\xbf{\"id\":1}", &test_server::endpoint("a.test"));
+        assert_eq!(answer.unwrap()["id"], 1);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn any_body_is_json_or_an_error(body: Vec<u8>, text in "[\\[{]?\"(id|object|[a-z]{1,3})\":[0-9\\]}\\[{\",:e.]{0,9}[\\]}]?") {
+            let endpoint = test_server::endpoint("a.test");
+            for body in [&body, text.as_bytes()] {
+                let answer = parse(&HeaderMap::new(), body, &endpoint);
+                if let Some(job) = answer.ok().and_then(Job::new) {
+                    prop_assert!(Output::One(job).render(false).is_ok());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Sorts what goes wrong before a response is complete: names, connections, proxies, TLS, timeouts, broken HTTP.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use ureq::Error;
+
+use crate::connector::{ConnectError, Step};
+use crate::endpoint::Endpoint;
+use crate::error::{Kind, RequestError};
+use crate::message::duration;
+use crate::proxy::Proxy;
+use crate::resolver::LookupError;
+use crate::retry::{MAX_RETRIES, Retry};
+use crate::tls_error;
+
+/// The longest body that is read, in bytes.
+pub const MAX_BODY: u64 = 10 * 1024 * 1024;
+/// The longest headers, in bytes. Less than the client's input buffer: headers that fill it look like a connection that was
+/// closed.
+pub const MAX_HEADERS: usize = 16 * 1024;
+
+/// What one attempt was allowed, for messages.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// For the lookup of the name, and as much again for the connection, TLS included.
+    pub connect: Duration,
+    /// For the whole attempt.
+    pub attempt: Duration,
+    /// For all attempts together.
+    pub timeout: Duration,
+}
+
+impl Limits {
+    /// What a time limit was, for messages. The last attempt may have had only what others had left of the timeout.
+    fn within(&self, limit: Duration) -> String {
+        let is_cut_short = self.attempt < self.timeout / (MAX_RETRIES + 1);
+        if is_cut_short {
+            format!("within the timeout of {}", duration(self.timeout))
+        } else {
+            format!("within {}", duration(limit))
+        }
+    }
+}
+
+/// Sorts an error of ureq's. `is_body` tells that the headers of the response had come.
+pub fn sort(error: &Error, endpoint: &Endpoint, limits: Limits, is_body: bool) -> RequestError {
+    if let Error::Other(inner) = error {
+        if let Some(error) = inner.downcast_ref::<LookupError>() {
+            return lookup(error, endpoint, limits);
+        }
+        if let Some(error) = inner.downcast_ref::<ConnectError>() {
+            return connection(error, endpoint, limits);
+        }
+    }
+    // In TLS 1.3, a server says only after the handshake that it wants a client certificate.
+    if let Some(error) = rustls_error(error) {
+        return tls_error::sort(error, endpoint.host(), endpoint.base_url.name, &endpoint.secrets);
+    }
+    response(error, endpoint, limits, is_body)
+}
+
+/// Who was to be connected to, and the query key or the variable that says so.
+fn peer(endpoint: &Endpoint, is_direct: bool) -> (String, &str) {
+    match &endpoint.proxy {
+        Some(Proxy { settings, variable }) if is_direct => {
+            (format!("the proxy {}:{}", settings.host(), settings.port()), variable)
+        }
+        _ => (endpoint.host().to_owned(), endpoint.base_url.name),
+    }
+}
+
+fn lookup(error: &LookupError, endpoint: &Endpoint, limits: Limits) -> RequestError {
+    let (peer, source) = peer(endpoint, true);
+    let reason = match error {
+        LookupError::TimedOut => limits.within(limits.connect),
+        LookupError::Failed(reason) => format!("({reason})"),
+    };
+    no_connection(format!("could not resolve the name of {peer} {reason}; check {source} and the network"))
+}
+
+fn connection(error: &ConnectError, endpoint: &Endpoint, limits: Limits) -> RequestError {
+    let (peer, source) = peer(endpoint, error.is_direct);
+    if let Some(error) = rustls_error(&error.error) {
+        return tls_error::sort(error, &peer, source, &endpoint.secrets);
+    }
+    let message = match (error.step, &error.error) {
+        (Step::Proxy, error) => return proxy(error, endpoint, limits),
+        (Step::Tls, Error::Timeout(_)) => {
+            format!("the TLS handshake with {peer} did not complete {}", limits.within(limits.connect))
+        }
+        (Step::Tls, error) => format!("the TLS handshake with {peer} failed: {}", reason(error)),
+        (Step::Tcp, Error::Timeout(_)) => format!("no connection to {peer} {}", limits.within(limits.connect)),
+        (Step::Tcp, Error::Io(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+            format!("{peer} refused the connection")
+        }
+        (Step::Tcp, error) => format!("no connection to {peer}: {}", reason(error)),
+    };
+    no_connection(format!("{message}; check {source} and the network"))
+}
+
+/// What goes wrong between the connection to the proxy and the one through it.
+fn proxy(error: &Error, endpoint: &Endpoint, limits: Limits) -> RequestError {
+    let ((peer, source), (host, base_url)) = (peer(endpoint, true), (endpoint.host(), endpoint.base_url.name));
+    // ureq has the status only in its text: "proxy server responded 407/407".
+    let status = match error {
+        Error::ConnectProxyFailed(text) => text.split(['/', ' ']).find_map(|word| word.parse::<u16>().ok()),
+        _ => None,
+    };
+    if let Some(status) = status {
+        let has_user = endpoint.proxy.as_ref().is_some_and(|proxy| proxy.settings.username().is_some());
+        let (retry, advice) = match status {
+            407 if has_user => (Retry::Never, format!("check the user and the password in {source}")),
+            407 => (Retry::Never, format!("put USER:PASSWORD@ before the host in {source}")),
+            500.. => (Retry::After(None), format!("check {base_url}, and that the proxy can reach it")),
+            _ => (Retry::Never, format!("have it allow this host, list the host in NO_PROXY, or check {source}")),
+        };
+        let message = format!("{peer} answered HTTP {status} to the request to connect to {host}; {advice}");
+        return RequestError::new(message, retry, Kind::Connection);
+    }
+    let message = match error {
+        Error::Timeout(_) => format!("no answer from {peer} {}", limits.within(limits.connect)),
+        Error::Protocol(_) => format!("{peer} does not answer in HTTP"),
+        error => format!("no answer from {peer}: {}", reason(error)),
+    };
+    no_connection(format!("{message}; check the scheme and the port in {source}"))
+}
+
+fn response(error: &Error, endpoint: &Endpoint, limits: Limits, is_body: bool) -> RequestError {
+    let (host, base_url) = (endpoint.host(), endpoint.base_url.name);
+    let what = if is_body { "only part of a response" } else { "no response" };
+    let unusable = |retry, message: String| RequestError::new(message, retry, Kind::Response);
+    match error {
+        Error::Timeout(_) => unusable(
+            Retry::After(None),
+            format!("{what} from {host} {}; allow more time with timeout", limits.within(limits.attempt)),
+        ),
+        Error::LargeResponseHeader(..) => unusable(
+            Retry::Never,
+            format!("the headers of the response from {host} are over {} KiB; check {base_url}", MAX_HEADERS >> 10),
+        ),
+        Error::BodyExceedsLimit(_) => {
+            unusable(Retry::Never, format!("the response from {host} is over {} MiB", MAX_BODY >> 20))
+        }
+        Error::Protocol(_) => unusable(Retry::Later, format!("{host} does not answer in HTTP; check {base_url}")),
+        error => unusable(Retry::After(None), format!("{what} from {host}: {}; try again later", reason(error))),
+    }
+}
+
+fn no_connection(message: String) -> RequestError {
+    RequestError::new(message, Retry::After(None), Kind::Connection)
+}
+
+/// TLS errors come as they are, or inside an I/O error.
+fn rustls_error(error: &Error) -> Option<&rustls::Error> {
+    match error {
+        Error::Rustls(error) => Some(error),
+        Error::Io(error) => error.get_ref()?.downcast_ref(),
+        _ => None,
+    }
+}
+
+/// The system's own words. A connection that is closed has none, only those of a library.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof => "the connection was closed".into(),
+        Error::ConnectProxyFailed(_) => "the connection was closed".into(),
+        Error::Io(error) => error.to_string(),
+        _ => "the connection broke".into(),
+    }
+}

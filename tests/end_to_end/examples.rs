@@ -1,0 +1,41 @@
+//! The examples.
+
+use crate::support::sample_api::{self};
+use crate::workspace::{PLAN, Workspace, assert_says, engines};
+
+#[test]
+fn every_example_applies_as_it_is() {
+    for engine in engines() {
+        for (example, output) in [
+            ("basic", "fine_tuned_model"),
+            ("existing-data-source", "job"),
+            ("fleet", "models"),
+            ("guard", "model"),
+            ("latest-model", "fine_tuned_model"),
+            ("wait-then-use", "model"),
+        ] {
+            let outputs = Workspace::of(engine, &format!("terraform/examples/{example}")).apply();
+            assert!(outputs[output].to_string().contains("ft:"), "{example}");
+        }
+    }
+}
+
+#[test]
+fn the_guard_stops_for_a_job_without_a_model_and_only_warns_about_the_rest() {
+    for engine in engines() {
+        let workspace = Workspace::of(engine, "terraform/examples/guard");
+        let warned = workspace.succeed(PLAN);
+        assert_says(&warned, "ftjob-abc123 was trained without a validation file");
+        for (id, why) in [
+            ("ftjob-failed", "ftjob-failed is failed, so there is no model to use: The job failed due to an unsafe"),
+            ("ftjob-running", "ftjob-running is running, so there is no model to use: it states no error"),
+        ] {
+            let variable = format!("-var=fine_tuning_job_id={id}");
+            for command in [&["plan"][..], &["apply", "-auto-approve"]] {
+                let args = [command, &["-input=false", "-no-color", &variable]].concat();
+                let said = workspace.fail(&args);
+                assert_says(&said, why);
+            }
+        }
+    }
+}

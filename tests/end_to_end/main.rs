@@ -1,0 +1,10 @@
+//! The modules, the examples and the demo in real Terraform and OpenTofu, with the real provider.
+
+mod demo;
+mod examples;
+mod failures;
+mod job_module;
+mod jobs_module;
+#[path = "../support/mod.rs"]
+mod support;
+mod workspace;

@@ -1,0 +1,160 @@
+//! Jobs that are found in the list.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::batch::{numbered, parsed, refusing};
+use crate::support::program::{failure, program_for, result};
+use crate::support::sample_api::{Fault, LISTED, SampleApi, answering, numbered_job, response};
+
+#[test]
+fn the_most_recent_job_is_found_with_few_requests() {
+    let api = SampleApi::start();
+    let most_recent = |filters: &[&str]| result(program_for(&api).arg("most_recent=true").args(filters));
+    let paths_since = |before: usize| api.paths().split_off(before);
+
+    assert_eq!(most_recent(&[])["id"], format!("ftjob-n{LISTED}"));
+    assert_eq!(paths_since(0), ["/v1/fine_tuning/jobs?limit=1"]);
+
+    let before = api.requests().len();
+    let support = most_recent(&["suffix=support", "status=succeeded", "model=gpt-4.1-2025-04-14"]);
+    assert_eq!((&support["id"], &support["user_provided_suffix"]), (&json!("ftjob-n20"), &json!("support")));
+    assert_eq!(paths_since(before).len(), 3);
+
+    let before = api.requests().len();
+    assert_eq!(most_recent(&[r#"metadata={"env":"prod"}"#])["id"], "ftjob-n40");
+    assert_eq!(paths_since(before).len(), 1);
+    assert_eq!(most_recent(&["suffix=tone", r#"metadata={"env":"prod"}"#, "status=succeeded"])["id"], "ftjob-n19");
+    // It is a single job's result, in all its views.
+    assert_eq!(most_recent(&["status=succeeded"]), result(program_for(&api).arg("ftjob-n20")));
+}
+
+#[test]
+fn the_most_recent_job_is_picked_once_and_then_waited_for() {
+    let api = SampleApi::start();
+    let newest = format!("ftjob-n{LISTED}");
+    let mut running = numbered_job(LISTED);
+    running["status"] = json!("running");
+    api.moves(&newest, [running, numbered_job(LISTED)]);
+    assert_eq!(result(program_for(&api).args(["most_recent=true", "wait=20s"]))["id"], newest.as_str());
+    assert_eq!(api.requests().len(), 1 + 2);
+
+    let line = failure(1, program_for(&api).args(["most_recent=true", "require_status=succeeded"]));
+    assert_eq!(line, format!("fine-tuning job {newest} is cancelled, not succeeded"));
+}
+
+#[test]
+fn no_match_says_what_came_nearest() {
+    let api = SampleApi::start();
+    let line = |filters: &[&str]| failure(1, program_for(&api).arg("most_recent=true").args(filters));
+    assert_eq!(
+        line(&["status=running", "suffix=support"]),
+        "there is no fine-tuning job with status running and suffix support: none of 250 jobs matches; 125 match but \
+         for their status (cancelled, failed, succeeded)"
+    );
+    assert_eq!(
+        line(&["model=gpt-5", r#"metadata={"env":"prod"}"#]),
+        "there is no fine-tuning job with model gpt-5 and metadata env=prod: none of 40 jobs matches; 40 match but for their \
+         model (davinci-002, gpt-4.1-2025-04-14)"
+    );
+    assert_eq!(
+        line(&[r#"metadata={"env":"none"}"#]),
+        "there is no fine-tuning job with metadata env=none: none of 0 jobs matches"
+    );
+}
+
+#[test]
+fn a_list_has_as_many_jobs_as_its_limit() {
+    let api = SampleApi::start();
+    let list = |filters: &[&str]| {
+        let list = result(program_for(&api).arg("list=true").args(filters));
+        let keys: BTreeSet<_> = list.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, BTreeSet::from(["ids", "jobs", "has_more"]));
+        let (ids, jobs) = (parsed(&list["ids"]), parsed(&list["jobs"]));
+        assert_eq!(jobs.as_array().unwrap().iter().map(|job| job["id"].clone()).collect::<Value>(), ids);
+        (ids.as_array().unwrap().clone(), list["has_more"].as_str().unwrap().to_owned())
+    };
+    let (ids, has_more) = list(&[]);
+    assert_eq!((ids.len(), &ids[0], &*has_more), (20, &json!("ftjob-n250"), "true"));
+    let (ids, has_more) = list(&["limit=250"]);
+    assert_eq!((ids.len(), &ids[249], &*has_more), (250, &json!("ftjob-n1"), "false"));
+    let (ids, has_more) = list(&["status=succeeded", "suffix=support"]);
+    assert_eq!((ids.len(), &ids[0], &*has_more), (10, &json!("ftjob-n20"), "false"));
+    let (ids, has_more) = list(&["status=succeeded", "suffix=support", "limit=3"]);
+    assert_eq!((ids.len(), &ids[2], &*has_more), (3, &json!("ftjob-n16"), "true"));
+    let (ids, has_more) = list(&["status=running"]);
+    assert_eq!((ids.len(), &*has_more), (0, "false"));
+    let (ids, _) = list(&[r#"metadata={"env":"dev"}"#, "limit=2"]);
+    assert_eq!(ids, ["ftjob-n250", "ftjob-n249"]);
+}
+
+#[test]
+fn a_list_that_does_not_end_is_an_error() {
+    let api = SampleApi::start();
+    let same_page = |_| -> Fault {
+        let page = json!({ "object": "list", "data": [numbered_job(1)], "has_more": true });
+        answering(response("200 OK", &[], &page.to_string()))
+    };
+    api.play((0..10).map(same_page));
+    let line = failure(1, program_for(&api).args(["most_recent=true", "status=queued"]));
+    assert!(line.starts_with("the list of fine-tuning jobs does not end: the API sends the same page again"), "{line}");
+    assert_eq!(api.connections(), 2);
+    api.play((0..10).map(same_page));
+    let line = failure(1, program_for(&api).args(["list=true", "limit=2"]));
+    assert!(line.starts_with("the list of fine-tuning jobs does not end: the API sends the same page again"), "{line}");
+
+    let api = SampleApi::start();
+    api.play([refusing("403 Forbidden", "Missing scopes: api.fine_tuning.jobs.read")]);
+    let line = failure(1, program_for(&api).arg("list=true"));
+    assert!(
+        line.starts_with("could not read the list of fine-tuning jobs: ") && line.contains("Missing scopes"),
+        "{line}"
+    );
+}
+
+#[test]
+fn what_is_not_a_list_of_jobs_is_an_error() {
+    for page in [r#"{"object":"list"}"#, r#"{"data":[{"object":"fine_tuning.job","id":"../x"}]}"#, "[]"] {
+        let api = SampleApi::start();
+        api.play([answering(response("200 OK", &[], page))]);
+        let line = failure(1, program_for(&api).arg("list=true"));
+        assert!(
+            line.contains("answered with JSON that is not a list of fine-tuning jobs; check OPENAI_BASE_URL"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn combinations_that_make_no_sense_are_usage_errors() {
+    let api = SampleApi::start();
+    let too_many = numbered(1..=1001);
+    for (arguments, expected) in [
+        (&["ftjob-abc123", "list=true"][..], "the query can have only one of fine_tuning_job_id, list"),
+        (
+            &["most_recent=true", "fine_tuning_job_ids=[]"],
+            "the query can have only one of fine_tuning_job_ids, most_recent",
+        ),
+        (&["most_recent=false", "list=false"], "the query has no fine_tuning_job_id, such as ftjob-abc123 (nor "),
+        (&["most_recent=yes"], r#"most_recent is "yes"; it can be "true" or "false""#),
+        (&["ftjob-abc123", "suffix=support"], "suffix goes with most_recent or list"),
+        (&["ftjob-abc123", r#"metadata={"a":"b"}"#], "metadata goes with most_recent or list"),
+        (&["most_recent=true", "limit=3"], "limit goes with list"),
+        (&["list=true", "wait=1h"], "wait goes with fine_tuning_job_id, fine_tuning_job_ids or most_recent"),
+        (&["list=true", "require_status=failed"], "require_status goes with fine_tuning_job_id, "),
+        (&["list=true", "limit=0"], r#"limit is "0"; it should be a whole number from 1 to 10000"#),
+        (&["list=true", "limit=1e3"], r#"limit is "1e3""#),
+        (&["list=true", "status=succeded"], r#"status is "succeded"; it can be one of: validating_files, queued, "#),
+        (&["list=true", r#"metadata={"a":1}"#], "metadata is not a JSON object of strings, such as "),
+        (&["list=true", r#"metadata=["a"]"#], "metadata is not a JSON object of strings, such as "),
+        (&["fine_tuning_job_ids=ftjob-a"], "fine_tuning_job_ids is not a JSON array of strings, such as "),
+        (&["fine_tuning_job_ids=[null]"], "fine_tuning_job_ids is not a JSON array of strings, such as "),
+        (&[r#"fine_tuning_job_ids=["a/b"]"#], r#"fine_tuning_job_ids has "a/b", which is not a job ID"#),
+        (&[&too_many], "fine_tuning_job_ids has 1001 IDs; it can have at most 1000"),
+    ] {
+        let line = failure(2, program_for(&api).args(arguments));
+        assert!(line.contains(expected), "{expected:?} is not in {line:?}");
+    }
+    assert_eq!(api.connections(), 0);
+}
