@@ -95,9 +95,11 @@ fn demo(program: &Path, folder: &Path) -> Result<()> {
         environment.extend(["NO_PROXY", "no_proxy"].map(|name| (name, "127.0.0.1".to_owned())));
     }
 
-    say(&format!("\n$ openai-fine-tuning-job {job}"))?;
+    // With your own key, it may not have the permission to list models.
+    let arguments: &[&str] = if is_real { &[&job] } else { &[&job, "availability=true"] };
+    say(&format!("\n$ openai-fine-tuning-job {}", arguments.join(" ")))?;
     let program = program.canonicalize().with_context(|| format!("{} is not built", program.display()))?;
-    run(Command::new(&program).arg(&job).envs(environment.clone()))?;
+    run(Command::new(&program).args(arguments).envs(environment.clone()))?;
 
     let readme = include_str!("../README.md");
     let example = readme.split("```hcl\n").find(|block| block.starts_with("data "));

@@ -14,6 +14,8 @@ use crate::retry::Deadline;
 
 /// The API's largest page, of jobs or of events.
 pub const MAX_PAGE: usize = 100;
+/// How many checkpoints are read at most; a job has a few hundred.
+const MAX_CHECKPOINTS: usize = 1000;
 /// How many pages of events are read at most, to show people what they missed.
 const MAX_EVENT_PAGES: usize = 10;
 
@@ -74,6 +76,41 @@ impl<'a> Api<'a> {
         };
         let jobs = jobs.ok_or_else(|| self.unexpected("JSON that is not a list of fine-tuning jobs"))?;
         Ok(Page { jobs, has_more: answer["has_more"] == true })
+    }
+
+    /// The job's checkpoints, the newest first: `GET /fine_tuning/jobs/{id}/checkpoints` in OpenAI's API reference.
+    pub fn checkpoints(&self, id: &str, deadline: &Deadline) -> Result<Vec<Value>, RequestError> {
+        let path = format!("fine_tuning/jobs/{id}/checkpoints");
+        let mut query = vec![("limit".to_owned(), MAX_PAGE.to_string())];
+        let mut checkpoints: Vec<Value> = Vec::new();
+        loop {
+            let mut page = self.client.get(&path, &query, deadline)?;
+            let Some(Value::Array(data)) = page.get_mut("data").map(Value::take) else {
+                return Err(self.unexpected("JSON that is not a list of checkpoints"));
+            };
+            checkpoints.extend(data);
+            let last = checkpoints.last().and_then(|checkpoint| checkpoint["id"].as_str());
+            if checkpoints.iter().any(|checkpoint| !checkpoint["id"].is_string()) {
+                return Err(self.unexpected("JSON that is not a list of checkpoints"));
+            } else if page["has_more"] != true {
+                return Ok(checkpoints);
+            }
+            let after = ("after".to_owned(), last.unwrap_or_default().to_owned());
+            if checkpoints.len() >= MAX_CHECKPOINTS || query.last() == Some(&after) {
+                return Err(self.unexpected("a list of checkpoints that does not end"));
+            }
+            query.truncate(1);
+            query.push(after);
+        }
+    }
+
+    /// The models that the key may use: `GET /models` in OpenAI's API reference, which has no pages.
+    pub fn models(&self, deadline: &Deadline) -> Result<Vec<Value>, RequestError> {
+        let mut answer = self.client.get("models", &[], deadline)?;
+        match answer.get_mut("data").map(Value::take) {
+            Some(Value::Array(models)) if models.iter().all(|model| model["id"].is_string()) => Ok(models),
+            _ => Err(self.unexpected("JSON that is not a list of models")),
+        }
     }
 
     /// What the job reported since the event `newest`, oldest first; without one, only what fits on a page.

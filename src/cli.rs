@@ -62,6 +62,9 @@ Filters, for most_recent and list:
 Other query keys:
   wait                wait until each job is succeeded, failed or cancelled, at most this long: such as 2h, at most 7d
   require_status      fail unless each job has this status, or one of several separated by commas
+  availability        true: also look up whether the fine-tuned model is still served, and until when
+  require_available   fail unless the fine-tuned model is served, and for this long from now: such as 30d
+  checkpoints         true: also read the job's checkpoints
   timeout             for all network work, retries included: such as 90s or 1m30s, at most 1h (default 60s)
   base_url            the API's address (default $OPENAI_BASE_URL, else https://api.openai.com/v1)
   organization        (default $OPENAI_ORG_ID)

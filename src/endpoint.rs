@@ -5,9 +5,11 @@ use std::ffi::OsString;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
+use ureq::http::HeaderName;
 use ureq::tls::RootCerts;
 
 use crate::base_url::BaseUrl;
+use crate::custom_headers;
 use crate::proxy::Proxy;
 use crate::query::{Query, given};
 use crate::roots;
@@ -23,6 +25,8 @@ pub struct Endpoint {
     pub key_variable: String,
     pub organization: Option<String>,
     pub project: Option<String>,
+    /// They win over the program's own.
+    pub custom_headers: Vec<(HeaderName, String)>,
     pub proxy: Option<Proxy>,
     /// None where no connection uses TLS.
     pub roots: Option<RootCerts>,
@@ -86,10 +90,11 @@ impl Endpoint {
         );
         let path = |name| env(name).filter(|value| !value.is_empty());
         let roots = needs_tls.then(|| roots::load(path("SSL_CERT_FILE"), path("SSL_CERT_DIR"))).transpose()?;
+        let custom_headers = custom_headers::parse(&variable(custom_headers::VARIABLE)?.unwrap_or_default())?;
         let secrets = secrets(Some(&key_variable), env);
         let organization = organization.map_or_else(|| header("OPENAI_ORG_ID"), |value| Ok(Some(value)))?;
         let project = project.map_or_else(|| header("OPENAI_PROJECT_ID"), |value| Ok(Some(value)))?;
-        Ok(Endpoint { base_url, key, key_variable, organization, project, proxy, roots, secrets })
+        Ok(Endpoint { base_url, key, key_variable, organization, project, custom_headers, proxy, roots, secrets })
     }
 
     /// The API's host, for messages.
@@ -98,13 +103,16 @@ impl Endpoint {
     }
 }
 
-/// What no message may show, known before the query is valid: what may be the API key.
+/// What no message may show, known before the query is valid: what may be the API key, and the custom headers' values.
 pub fn secrets(key_variable: Option<&str>, env: &dyn Fn(&str) -> Option<OsString>) -> Secrets {
     let mut secrets = Secrets::default();
     for name in [Some(DEFAULT_KEY_VARIABLE), key_variable].into_iter().flatten() {
         if let Ok(Some(value)) = variable(name, env) {
             secrets.add(Secret::new(value));
         }
+    }
+    if let Ok(Some(text)) = variable(custom_headers::VARIABLE, env) {
+        custom_headers::secrets(&text).for_each(|secret| secrets.add(secret));
     }
     secrets
 }

@@ -1,8 +1,9 @@
-//! The one table of a job's documented fields: where each stands in the API's answer, and of which type it is.
+//! The tables of documented fields, a job's and a checkpoint's: where each field stands in the API's answer, and of which
+//! type it is.
 
 use serde_json::Value;
 
-use Kind::{Json, Map, Number, Objects, Text, Texts};
+use Kind::{Flag, Json, Map, Number, Objects, Text, Texts};
 
 /// A documented attribute of a job.
 pub struct Field {
@@ -10,6 +11,8 @@ pub struct Field {
     pub path: &'static str,
     /// Where it stands in the API's answer.
     pub source: &'static str,
+    /// Whether it stands in what was looked up about the job instead.
+    is_looked_up: bool,
     /// Where some servers have it instead, as a string.
     alternative: Option<&'static str>,
     pub kind: Kind,
@@ -20,6 +23,7 @@ pub struct Field {
 pub enum Kind {
     Text,
     Number,
+    Flag,
     /// An array of strings.
     Texts,
     /// An array of objects.
@@ -72,10 +76,28 @@ pub const FIELDS: &[Field] = &[
     field("error", Text).from("error.message").or("error"),
     field("error_code", Text).from("error.code"),
     field("error_param", Text).from("error.param"),
+    field("fine_tuned_model_available", Flag).looked_up(),
+    field("fine_tuned_model_shutdown_date", Text).looked_up(),
+    field("checkpoints", Objects).looked_up(),
+];
+
+/// Source: the fine-tuning job checkpoint object in OpenAI's API reference.
+pub const CHECKPOINT_FIELDS: &[Field] = &[
+    field("id", Text),
+    field("created_at", Number),
+    field("fine_tuned_model_checkpoint", Text),
+    field("step_number", Number),
+    field("metrics.step", Number),
+    field("metrics.train_loss", Number),
+    field("metrics.train_mean_token_accuracy", Number),
+    field("metrics.valid_loss", Number),
+    field("metrics.valid_mean_token_accuracy", Number),
+    field("metrics.full_valid_loss", Number),
+    field("metrics.full_valid_mean_token_accuracy", Number),
 ];
 
 const fn field(path: &'static str, kind: Kind) -> Field {
-    Field { path, source: path, alternative: None, kind }
+    Field { path, source: path, is_looked_up: false, alternative: None, kind }
 }
 
 impl Field {
@@ -87,9 +109,16 @@ impl Field {
         Field { alternative: Some(alternative), ..self }
     }
 
-    /// The API's value. The hyperparameters at the top are those used, wherever the API states them: newer answers have
+    const fn looked_up(self) -> Self {
+        Field { is_looked_up: true, ..self }
+    }
+
+    /// The value in the API's answer, or in what was looked up. The hyperparameters at the top are those used, wherever the API states them: newer answers have
     /// `"auto"` or nothing there, and the numbers under the job's method.
-    pub fn value<'a>(&self, api: &'a Value) -> Option<&'a Value> {
+    pub fn value<'a>(&self, api: &'a Value, looked_up: &'a Value) -> Option<&'a Value> {
+        if self.is_looked_up {
+            return get(looked_up, self.source);
+        }
         let value = get(api, self.source).filter(|value| !value.is_null());
         let is_stated = value.is_some_and(|value| value != "auto");
         if is_stated {
@@ -125,6 +154,7 @@ impl Kind {
         match self {
             Text => value.map_or(Value::Null, |value| or_null(value, Value::is_string)),
             Number => value.map_or(Value::Null, |value| or_null(value, Value::is_number)),
+            Flag => value.map_or(Value::Null, |value| or_null(value, Value::is_boolean)),
             Texts => array(Value::is_string),
             Objects => array(Value::is_object),
             Map => {
@@ -174,7 +204,7 @@ pub fn added<'a>(table: &[Field], api: &'a Value) -> Vec<Added<'a>> {
 
 /// The object with real types and the same attributes for every one of its kind, as a provider's data source would have
 /// it.
-pub fn typed(table: &[Field], api: &Value) -> Value {
+pub fn typed(table: &[Field], api: &Value, looked_up: &Value) -> Value {
     let mut object = Value::Null;
     let mut insert = |parents: &str, name: &str, value| {
         let parents = parents.split_terminator('.');
@@ -185,7 +215,7 @@ pub fn typed(table: &[Field], api: &Value) -> Value {
     };
     for field in table {
         let (parents, name) = field.path.rsplit_once('.').unwrap_or(("", field.path));
-        insert(parents, name, field.kind.typed(field.value(api)));
+        insert(parents, name, field.kind.typed(field.value(api, looked_up)));
     }
     for Added { parents, name, value } in added(table, api) {
         insert(&parents, &name, value.clone());
@@ -205,7 +235,7 @@ mod tests {
 
     fn value(path: &str, api: &Value) -> Value {
         let field = FIELDS.iter().find(|field| field.path == path).unwrap();
-        field.value(api).cloned().unwrap_or_default()
+        field.value(api, &Value::Null).cloned().unwrap_or_default()
     }
 
     #[test]

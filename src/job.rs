@@ -35,21 +35,46 @@ pub fn is_id(text: &str) -> bool {
     (1..=MAX_ID).contains(&text.len()) && text.bytes().all(allowed)
 }
 
-/// A fine-tuning job as the API sent it.
+/// A fine-tuning job as the API sent it, and what was looked up about it.
 pub struct Job {
     api: Value,
+    /// Under the names of the documented fields.
+    looked_up: Value,
 }
 
 impl Job {
     /// None if this is not a fine-tuning job with an ID.
     pub fn new(api: Value) -> Option<Self> {
         let is_job = api["object"] == "fine_tuning.job" && api["id"].as_str().is_some_and(is_id);
-        is_job.then_some(Job { api })
+        is_job.then_some(Job { api, looked_up: Value::Null })
     }
 
     /// The API's answer.
     pub fn api(&self) -> &Value {
         &self.api
+    }
+
+    /// What was looked up on request: null, or an object.
+    pub fn looked_up(&self) -> &Value {
+        &self.looked_up
+    }
+
+    pub fn set_availability(&mut self, is_available: bool, shutdown_date: Option<String>) {
+        self.looked_up["fine_tuned_model_available"] = is_available.into();
+        self.looked_up["fine_tuned_model_shutdown_date"] = shutdown_date.into();
+    }
+
+    pub fn set_checkpoints(&mut self, checkpoints: Vec<Value>) {
+        self.looked_up["checkpoints"] = checkpoints.into();
+    }
+
+    /// The name of the fine-tuned model, once there is one.
+    pub fn model(&self) -> Option<&str> {
+        self.api["fine_tuned_model"].as_str().filter(|model| !model.is_empty())
+    }
+
+    pub fn base_model(&self) -> &str {
+        self.api["model"].as_str().unwrap_or_default()
     }
 
     pub fn id(&self) -> &str {
@@ -123,8 +148,9 @@ mod tests {
 
     #[test]
     fn progress_tells_the_estimate_only_while_the_job_runs() {
-        let job =
-            |status: &str, finish: u64| Job { api: json!({ "status": status, "estimated_finish": finish }) }.progress();
+        let job = |status: &str, finish: u64| {
+            Job { api: json!({ "status": status, "estimated_finish": finish }), looked_up: Value::Null }.progress()
+        };
         assert_eq!(job("running", 1_721_768_400), "running (estimated finish 2024-07-23T21:00:00Z)");
         assert_eq!(job("running", 0), "running");
         assert_eq!(job("running", u64::MAX), "running");
@@ -133,7 +159,7 @@ mod tests {
 
     #[test]
     fn errors_have_several_forms() {
-        let error = |error: Value| Job { api: json!({ "error": error }) }.error().join(": ");
+        let error = |error: Value| Job { api: json!({ "error": error }), looked_up: Value::Null }.error().join(": ");
         assert_eq!(error(json!({ "code": "c", "message": "m", "param": "p" })), "c: m");
         assert_eq!(error(json!("plain")), "plain");
         assert_eq!(error(json!({})), "");

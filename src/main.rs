@@ -7,9 +7,11 @@
 mod api;
 mod base_url;
 mod batch;
+mod checkpoints;
 mod cli;
 mod client;
 mod connector;
+mod custom_headers;
 mod endpoint;
 mod error;
 mod fields;
@@ -17,6 +19,7 @@ mod filters;
 mod job;
 mod list;
 mod message;
+mod models;
 mod output;
 mod pacing;
 mod progress;
@@ -38,13 +41,16 @@ mod wait;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::{self, ExitCode};
+use std::time::SystemTime;
 use std::{env, panic};
 
 use anyhow::{Error, Result};
 
 use crate::api::Api;
 use crate::cli::Invocation;
+use crate::job::Job;
 use crate::message::{one_line, shorten};
+use crate::models::Models;
 use crate::output::Output;
 use crate::request::{Request, Selector};
 use crate::retry::Deadline;
@@ -78,8 +84,10 @@ fn main() -> ExitCode {
 fn run(request: &Request) -> Result<()> {
     let api = Api::new(&request.endpoint, request.timeout);
     let deadline = Deadline::after(request.timeout);
-    let output = read(request, &api, &deadline)?;
+    let mut output = read(request, &api, &deadline)?;
     require::status(output.jobs(), &request.require_status)?;
+    let deadline = if request.wait.is_some() { Deadline::after(request.timeout) } else { deadline };
+    look_up(request, &api, output.jobs_mut(), &deadline)?;
     stdout::print(&output.render(io::stdout().is_terminal())?)
 }
 
@@ -101,6 +109,22 @@ fn read(request: &Request, api: &Api, deadline: &Deadline) -> Result<Output> {
             Ok(Output::List { jobs, has_more })
         }
     }
+}
+
+/// Looks up what the request wants to know beyond the jobs themselves.
+fn look_up(request: &Request, api: &Api, jobs: &mut [Job], deadline: &Deadline) -> Result<()> {
+    if request.checkpoints {
+        jobs.iter_mut().try_for_each(|job| checkpoints::look_up(job, api, deadline))?;
+    }
+    if request.availability {
+        let any_model = jobs.iter().any(|job| job.model().is_some());
+        let models = if any_model { Models::read(api, deadline)? } else { Models::default() };
+        jobs.iter_mut().for_each(|job| models.look_up(job));
+        if let Some(wanted) = request.require_available {
+            require::available(jobs, &models, wanted, SystemTime::now())?;
+        }
+    }
+    Ok(())
 }
 
 fn finish(result: Result<()>, secrets: &Secrets) -> ExitCode {

@@ -32,6 +32,13 @@ impl Output {
         }
     }
 
+    pub fn jobs_mut(&mut self) -> &mut [Job] {
+        match self {
+            Output::One(job) => slice::from_mut(job),
+            Output::ById(jobs) | Output::List { jobs, .. } => jobs,
+        }
+    }
+
     /// The JSON text of the result, with a newline at its end.
     ///
     /// # Errors
@@ -80,13 +87,13 @@ fn fits<'a>(texts: impl ExactSizeIterator<Item = &'a String>) -> String {
 }
 
 fn job_text(job: &Job) -> String {
-    typed(FIELDS, job.api()).to_string()
+    typed(FIELDS, job.api(), job.looked_up()).to_string()
 }
 
 /// The job's attributes as a map of strings, which is all that Terraform's external data source takes.
 fn flat(job: &Job) -> BTreeMap<String, String> {
-    let api = job.api();
-    let documented = FIELDS.iter().map(|field| (flat_key(field.path), field.kind.flat(field.value(api))));
+    let (api, looked_up) = (job.api(), job.looked_up());
+    let documented = FIELDS.iter().map(|field| (flat_key(field.path), field.kind.flat(field.value(api, looked_up))));
     let mut flat: BTreeMap<_, _> = documented.collect();
     flat.insert("job".into(), job_text(job));
     flat.insert("raw_json".into(), api.to_string());
@@ -234,12 +241,13 @@ mod tests {
                 let object = parents.split_terminator('.').fold(&mut job, |object, parent| &mut object[parent]);
                 object.as_object_mut().unwrap().remove(&name);
             }
-            prop_assert_eq!(shape(&job, ""), shape(&typed(FIELDS, &json!({})), ""));
+            prop_assert_eq!(shape(&job, ""), shape(&typed(FIELDS, &json!({}), &Value::Null), ""));
             for field in FIELDS {
                 let value = job.pointer(&format!("/{}", field.path.replace('.', "/"))).unwrap();
                 let fits = match field.kind {
                     Kind::Text | Kind::Json => value.is_string() || value.is_null(),
                     Kind::Number => value.is_number() || value.is_null(),
+                    Kind::Flag => value.is_boolean() || value.is_null(),
                     Kind::Texts => value.as_array().unwrap().iter().all(|item| item.is_string() || item.is_null()),
                     Kind::Objects => value.as_array().unwrap().iter().all(|item| item.is_object() || item.is_null()),
                     Kind::Map => value.as_object().unwrap().values().all(|item| item.is_string() || item.is_null()),

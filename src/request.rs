@@ -24,6 +24,12 @@ pub struct Request {
     pub wait: Option<Duration>,
     /// The statuses that a job may have; empty if any will do.
     pub require_status: Vec<String>,
+    /// Whether to look up if the models are still served.
+    pub availability: bool,
+    /// For how long from now the models must be served; none if no matter.
+    pub require_available: Option<Duration>,
+    /// Whether to read the job's checkpoints.
+    pub checkpoints: bool,
     /// For all network work of one pass: one job, all IDs, all pages, or one poll of a wait.
     pub timeout: Duration,
     pub endpoint: Endpoint,
@@ -43,10 +49,13 @@ impl Request {
         let selector = selector(query)?;
         let wait = duration("wait", &query.wait, "7d")?;
         let require_status = require_status(query)?;
+        let require_available = duration("require_available", &query.require_available, "3650d")?;
+        let availability = flag("availability", &query.availability)? || require_available.is_some();
+        let checkpoints = flag("checkpoints", &query.checkpoints)?;
         let timeout = duration("timeout", &query.timeout, "1h")?.unwrap_or(DEFAULT_TIMEOUT);
         let overrides = Overrides::new(query, flag("allow_http", &query.allow_http)?)?;
         let endpoint = Endpoint::new(overrides, env)?;
-        Ok(Request { selector, wait, require_status, timeout, endpoint })
+        Ok(Request { selector, wait, require_status, availability, require_available, checkpoints, timeout, endpoint })
     }
 }
 
@@ -69,6 +78,13 @@ fn selector(query: &Query) -> Result<Selector> {
         ("limit", &query.limit, list, "list"),
         ("wait", &query.wait, !list, "fine_tuning_job_id, fine_tuning_job_ids or most_recent"),
         ("require_status", &query.require_status, !list, "fine_tuning_job_id, fine_tuning_job_ids or most_recent"),
+        (
+            "require_available",
+            &query.require_available,
+            !list,
+            "fine_tuning_job_id, fine_tuning_job_ids or most_recent",
+        ),
+        ("checkpoints", &query.checkpoints, !list && many.is_none(), "fine_tuning_job_id or most_recent"),
     ] {
         // A flag that is "false" is as good as left out.
         ensure!(given(value).is_none_or(|value| value == "false") || fits, "{key} goes with {partners}");

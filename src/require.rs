@@ -1,9 +1,16 @@
-//! What the jobs must have for the run to succeed.
+//! What the jobs must have for the run to succeed: a status, or a model that is served for long enough.
+
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
 
 use crate::job::Job;
-use crate::message::first_of;
+use crate::message::{duration, first_of};
+use crate::models::{Models, midnight, shutdown_date};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many jobs a message tells before it only counts them.
+const TOLD: usize = 3;
 
 /// # Errors
 /// The status of a job is none of those wanted, with the reason that the API gives. Any will do if none is wanted.
@@ -19,6 +26,61 @@ pub fn status(jobs: &[Job], wanted: &[String]) -> Result<()> {
     }
     let of = first_of(unmet.len(), jobs.len());
     bail!("fine-tuning job {}{of} is {}, not {}{reason}", job.id(), job.progress(), wanted.join(" or "))
+}
+
+/// # Errors
+/// A job's model is not served, or not for as long as `wanted` from `now`. Where no shutdown is announced, it counts as
+/// served for ever.
+pub fn available(jobs: &[Job], models: &Models, wanted: Duration, now: SystemTime) -> Result<()> {
+    let unmet: Vec<_> = jobs.iter().filter_map(|job| unavailable(job, models, wanted, now)).collect();
+    match &unmet[..] {
+        [] => Ok(()),
+        [line] if jobs.len() == 1 => bail!("{line}"),
+        lines => {
+            let told: Vec<_> = lines.iter().take(TOLD).map(String::as_str).collect();
+            let rest = lines.len().saturating_sub(TOLD);
+            let rest = if rest > 0 { format!("; and {rest} more") } else { String::new() };
+            bail!("{} of {} jobs do not meet require_available: {}{rest}", lines.len(), jobs.len(), told.join("; "))
+        }
+    }
+}
+
+/// Why a job's model is not served for long enough; none if it is.
+fn unavailable(job: &Job, models: &Models, wanted: Duration, now: SystemTime) -> Option<String> {
+    let (id, base) = (job.id(), job.base_model());
+    let Some(model) = job.model() else {
+        return Some(format!("fine-tuning job {id} has no model, as it is {}{}", job.progress(), reason(job)));
+    };
+    let own = models.find(model);
+    let own_date = own.and_then(shutdown_date);
+    let base_date = models.find(base).and_then(shutdown_date);
+    if own.is_none() {
+        let known = match base_date {
+            Some(date) if midnight(&date)? <= now => format!("its base model {base} was shut down on {date}"),
+            Some(date) => format!("its base model {base} is served until {date}, so it may have been deleted"),
+            None if models.find(base).is_some() => {
+                format!("its base model {base} still is, so it may have been deleted")
+            }
+            None => format!("nor is its base model {base}"),
+        };
+        return Some(format!("the model {model} of fine-tuning job {id} is not served any longer ({known})"));
+    }
+    let date = own_date.clone().or(base_date)?;
+    let end = midnight(&date)?;
+    let left = end.duration_since(now).unwrap_or_default();
+    if left >= wanted {
+        return None;
+    }
+    let why = if own_date.is_some() { String::new() } else { format!(" (its base model {base} is shut down then)") };
+    let days = left.as_secs() / DAY.as_secs();
+    let left = match days {
+        _ if left.is_zero() => "which has passed".into(),
+        0 => "less than a day from now".into(),
+        1 => "1 day from now".into(),
+        days => format!("{days} days from now"),
+    };
+    let wanted = duration(wanted);
+    Some(format!("the model {model} of fine-tuning job {id} is served until {date}{why}, {left}, not for {wanted}"))
 }
 
 /// Why the job failed, as it goes on a sentence about its status.
@@ -60,5 +122,56 @@ mod tests {
             line(&jobs[2..], &["succeeded", "failed"]).unwrap(),
             "fine-tuning job d is running, not succeeded or failed; set wait, such as 1h, to wait until it is final"
         );
+    }
+
+    #[test]
+    fn an_unavailable_model_comes_with_what_is_known() {
+        let models = Models::from(vec![
+            json!({ "id": "base", "shutdown_date": "2026-12-04" }),
+            json!({ "id": "old", "shutdown_date": "2026-10-23" }),
+            json!({ "id": "young" }),
+            json!({ "id": "ft:base" }),
+            json!({ "id": "ft:own", "shutdown_date": "2026-11-25" }),
+            json!({ "id": "ft:young" }),
+        ]);
+        let now = midnight("2026-11-24").unwrap();
+        let job = |model: &str, base: &str| {
+            job(json!({ "id": "ftjob-a", "model": base, "fine_tuned_model": model, "status": "succeeded" }))
+        };
+        let line = |jobs: &[Job], wanted: u32, now| {
+            available(jobs, &models, DAY * wanted, now).err().map(|error| error.to_string())
+        };
+        assert_eq!(line(&[job("ft:base", "base"), job("ft:young", "young")], 10, now), None);
+        for (model, base, expected) in [
+            (
+                "ft:base",
+                "base",
+                "is served until 2026-12-04 (its base model base is shut down then), 10 days from now, not for 30d",
+            ),
+            ("ft:own", "base", "is served until 2026-11-25, 1 day from now, not for 30d"),
+            ("ft:gone", "old", "is not served any longer (its base model old was shut down on 2026-10-23)"),
+            (
+                "ft:gone",
+                "young",
+                "is not served any longer (its base model young still is, so it may have been deleted)",
+            ),
+            ("ft:gone", "ancient", "is not served any longer (nor is its base model ancient)"),
+        ] {
+            let expected = format!("the model {model} of fine-tuning job ftjob-a {expected}");
+            assert_eq!(line(&[job(model, base)], 30, now).unwrap(), expected);
+        }
+        let noon = now + DAY / 2;
+        assert!(line(&[job("ft:own", "base")], 30, noon).unwrap().contains(", less than a day from now, "));
+        let later = now + DAY * 30;
+        assert!(line(&[job("ft:base", "base")], 1, later).unwrap().contains(", which has passed, "));
+
+        let running = super::tests::job(json!({ "id": "ftjob-b", "status": "running" }));
+        let expected = "fine-tuning job ftjob-b has no model, as it is running";
+        assert_eq!(line(&[running], 1, now).unwrap(), expected);
+
+        let jobs = ["ft:a", "ft:b", "ft:c", "ft:d", "ft:base"].map(|model| job(model, "base"));
+        let line = line(&jobs, 1, now).unwrap();
+        assert!(line.starts_with("4 of 5 jobs do not meet require_available: the model ft:a of "), "{line}");
+        assert!(line.ends_with("; and 1 more") && !line.contains("ft:d"), "{line}");
     }
 }

@@ -40,7 +40,9 @@ pub fn parse(headers: &HeaderMap, body: &[u8], endpoint: &Endpoint) -> Result<Va
         RequestError::new(message, retry, Kind::Response)
     })?;
     if endpoint.secrets.are_in_json(&answer.to_string()) {
-        let message = format!("{host} answered with the API key in it, which must not get into Terraform's state");
+        let message = format!(
+            "{host} answered with a secret in it (the API key or a custom header), which must not get into Terraform's state"
+        );
         return Err(RequestError::unexpected(message + &request_id));
     }
     Ok(answer)

@@ -39,6 +39,7 @@ pub fn endpoint(host: &str) -> Endpoint {
         key_variable: DEFAULT_KEY_VARIABLE.into(),
         organization: None,
         project: None,
+        custom_headers: Vec::new(),
         proxy: None,
         roots: None,
         secrets: Secrets::default(),

@@ -12,6 +12,9 @@ data "external" "job" { # runs a program that is installed separately: see the R
     metadata           = length(var.metadata) > 0 ? jsonencode(var.metadata) : null
     wait               = var.wait
     require_status     = var.require_status
+    availability       = var.availability
+    require_available  = var.require_available
+    checkpoints        = var.checkpoints
     timeout            = var.timeout
     base_url           = var.base_url
     organization       = var.organization

@@ -55,6 +55,26 @@ variable "require_status" {
   default     = null
 }
 
+variable "availability" {
+  description = "Whether to look up if the fine-tuned model is still served, and until when: `fine_tuned_model_available` and `fine_tuned_model_shutdown_date` are null without it."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "require_available" {
+  description = "How long from now the fine-tuned model must be served, such as `30d`, as far as a shutdown is announced: if not, plan, apply and destroy stop. Implies `availability`."
+  type        = string
+  default     = null
+}
+
+variable "checkpoints" {
+  description = "Whether to read the job's checkpoints too: `job.checkpoints` is empty without it."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "timeout" {
   description = "How long all network work for the job may take, retries included, and with `wait` each poll: such as `90s` or `1m30s`, at most `1h`. The program's default is `60s`."
   type        = string

@@ -33,6 +33,7 @@ fn it_shows_the_program_and_terraform_at_work() {
     let (said, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}{errors}");
     assert!(said.contains(r#""fine_tuned_model":"ft:davinci-002:my-org:custom_suffix:7q8mpxmy""#), "{said}");
+    assert!(said.contains(r#""fine_tuned_model_available":"false""#), "{said}");
     assert!(said.contains(r#"fine_tuned_model = "ft:davinci-002:my-org:custom_suffix:7q8mpxmy""#), "{said}");
     assert_empty(&temporary);
 }

@@ -39,3 +39,15 @@ fn the_guard_stops_for_a_job_without_a_model_and_only_warns_about_the_rest() {
         }
     }
 }
+
+#[test]
+fn the_best_checkpoint_is_the_one_with_the_lowest_loss() {
+    let best = sample_api::checkpoints::BEST;
+    for engine in engines() {
+        let workspace = Workspace::of(engine, "terraform/examples/best-checkpoint");
+        let outputs = workspace.apply();
+        let model = format!("ft:gpt-4.1-mini-2025-04-14:my-org:tone:BaBcDeFg:ckpt-step-{}", best * 10);
+        assert_eq!(outputs["model"], model);
+        assert_eq!(outputs["loss"], 0.2);
+    }
+}

@@ -1,5 +1,6 @@
 //! The modules, the examples and the demo in real Terraform and OpenTofu, with the real provider.
 
+mod availability;
 mod demo;
 mod examples;
 mod failures;

@@ -228,7 +228,7 @@ fn the_key_is_redacted_wherever_it_comes_from() {
     };
     api.play(times(1, echo));
     let line = failure(1, program_for(&api).arg("ftjob-abc123"));
-    assert!(line.contains("answered with the API key in it"), "{line}");
+    assert!(line.contains("answered with a secret in it"), "{line}");
 
     // Given as the ID by mistake, it shows neither when it could be one nor when it could not.
     let key = "k".repeat(600);

@@ -1,6 +1,8 @@
 //! The program as a process, over real sockets and real TLS on loopback. It needs nothing but cargo.
 
+mod availability;
 mod batch;
+mod checkpoints;
 mod faults;
 mod list;
 mod messages;

@@ -20,7 +20,8 @@ pub const DOCUMENTED_KEYS: &str = "
     method_reinforcement_hyperparameters_learning_rate_multiplier
     method_reinforcement_hyperparameters_compute_multiplier method_reinforcement_hyperparameters_eval_interval
     method_reinforcement_hyperparameters_eval_samples method_reinforcement_hyperparameters_reasoning_effort
-    method_reinforcement_grader error error_code error_param job raw_json";
+    method_reinforcement_grader error error_code error_param
+    fine_tuned_model_available fine_tuned_model_shutdown_date checkpoints job raw_json";
 
 #[test]
 fn the_query_comes_from_stdin_or_from_the_command_line() {

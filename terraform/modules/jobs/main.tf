@@ -16,6 +16,8 @@ data "external" "jobs" { # runs a program that is installed separately: see the 
     limit               = var.limit
     wait                = var.wait
     require_status      = var.require_status
+    availability        = var.availability
+    require_available   = var.require_available
     timeout             = var.timeout
     base_url            = var.base_url
     organization        = var.organization

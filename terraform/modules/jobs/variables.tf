@@ -48,6 +48,19 @@ variable "require_status" {
   default     = null
 }
 
+variable "availability" {
+  description = "Whether to look up if the fine-tuned models are still served, and until when: `fine_tuned_model_available` and `fine_tuned_model_shutdown_date` are null without it."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "require_available" {
+  description = "With `fine_tuning_job_ids`: how long from now the fine-tuned models must be served, such as `30d`, as far as a shutdown is announced: if not, plan, apply and destroy stop. Implies `availability`."
+  type        = string
+  default     = null
+}
+
 variable "timeout" {
   description = "How long all network work for all jobs may take together, retries included, and with `wait` each poll: such as `90s` or `1m30s`, at most `1h`. The program's default is `60s`."
   type        = string

@@ -23,6 +23,25 @@ variable "jobs" {
     error_code           = string
     error_param          = string
 
+    # Looked up on request.
+    fine_tuned_model_available     = bool
+    fine_tuned_model_shutdown_date = string
+    checkpoints = list(object({
+      id                          = string
+      created_at                  = number
+      fine_tuned_model_checkpoint = string
+      step_number                 = number
+      metrics = object({
+        step                           = number
+        train_loss                     = number
+        train_mean_token_accuracy      = number
+        valid_loss                     = number
+        valid_mean_token_accuracy      = number
+        full_valid_loss                = number
+        full_valid_mean_token_accuracy = number
+      })
+    }))
+
     # The API's own objects, without what it leaves out.
     integrations = list(object({
       type = optional(string)

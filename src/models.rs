@@ -1,0 +1,111 @@
+//! Whether a fine-tuned model is still served, and until when.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Result, anyhow};
+use humantime::parse_rfc3339;
+use serde_json::Value;
+
+use crate::api::Api;
+use crate::error::Kind;
+use crate::job::{Job, format_time};
+use crate::retry::Deadline;
+
+/// The models that an API serves.
+#[derive(Default)]
+pub struct Models(Vec<Value>);
+
+impl Models {
+    pub fn read(api: &Api, deadline: &Deadline) -> Result<Self> {
+        let models = api.models(deadline).map_err(|error| {
+            // The key has read the jobs, so it is no wrong one. The API answers 401 or 403 to a missing scope.
+            let is_refused = matches!(error.kind, Kind::Status { status: 401 | 403, .. });
+            let advice = if is_refused { "; the key needs the permission to list models (api.model.read)" } else { "" };
+            anyhow!("could not read the list of models: {}{advice}", error.message)
+        })?;
+        Ok(Models(models))
+    }
+
+    /// Notes for a job with a model whether that is in the list, and when it is shut down: a fine-tuned model is served
+    /// only until its base model is (OpenAI's deprecations page).
+    pub fn look_up(&self, job: &mut Job) {
+        if let Some(model) = job.model() {
+            let (own, base) = (self.find(model), self.find(job.base_model()));
+            let date = [own, base].into_iter().flatten().find_map(shutdown_date);
+            job.set_availability(own.is_some(), date);
+        }
+    }
+
+    /// The entry of the list with this ID.
+    pub fn find(&self, id: &str) -> Option<&Value> {
+        self.0.iter().find(|model| model["id"] == id)
+    }
+}
+
+impl From<Vec<Value>> for Models {
+    fn from(models: Vec<Value>) -> Self {
+        Models(models)
+    }
+}
+
+/// The day on which a model is shut down, as `YYYY-MM-DD` in UTC. OpenAI states a date (`shutdown_date`, the schema
+/// `Model` of openai/openai-openapi), Azure Unix seconds (`deprecation.inference`, the data-plane API's `Models - List`).
+pub fn shutdown_date(model: &Value) -> Option<String> {
+    if let Some(date) = model["shutdown_date"].as_str().and_then(|text| text.get(..10)) {
+        return midnight(date).map(|_| date.to_owned());
+    }
+    let seconds = Duration::from_secs(model["deprecation"]["inference"].as_u64()?);
+    let time = format_time(SystemTime::UNIX_EPOCH.checked_add(seconds)?)?;
+    Some(time[..10].to_owned())
+}
+
+/// The time at which a day begins in UTC.
+pub fn midnight(date: &str) -> Option<SystemTime> {
+    parse_rfc3339(&format!("{date}T00:00:00Z")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn dates_have_two_forms() {
+        for (model, date) in [
+            (json!({ "shutdown_date": "2026-10-23" }), Some("2026-10-23")),
+            (json!({ "shutdown_date": "2026-10-23T00:00:00Z" }), Some("2026-10-23")),
+            (json!({ "deprecation": { "inference": 1_792_713_600 } }), Some("2026-10-23")),
+            (json!({ "shutdown_date": null, "deprecation": { "inference": 1_792_799_999 } }), Some("2026-10-23")),
+            (json!({ "shutdown_date": "soon" }), None),
+            (json!({ "shutdown_date": "2026-23-10" }), None),
+            (json!({ "deprecation": { "fine_tune": 1 } }), None),
+            (json!({}), None),
+        ] {
+            assert_eq!(shutdown_date(&model).as_deref(), date, "{model}");
+        }
+    }
+
+    #[test]
+    fn the_models_own_date_comes_before_that_of_its_base() {
+        let models = Models(vec![
+            json!({ "id": "base", "shutdown_date": "2026-10-23" }),
+            json!({ "id": "ft:own", "shutdown_date": "2026-12-31" }),
+            json!({ "id": "ft:base" }),
+            json!({ "id": "ft:none" }),
+        ]);
+        for (model, base, available, date) in [
+            (json!("ft:own"), "base", json!(true), json!("2026-12-31")),
+            (json!("ft:base"), "base", json!(true), json!("2026-10-23")),
+            (json!("ft:gone"), "base", json!(false), json!("2026-10-23")),
+            (json!("ft:none"), "other", json!(true), json!(null)),
+            (json!(null), "base", json!(null), json!(null)),
+        ] {
+            let api = json!({ "object": "fine_tuning.job", "id": "a", "model": base, "fine_tuned_model": model });
+            let mut job = Job::new(api).unwrap();
+            models.look_up(&mut job);
+            assert_eq!(job.looked_up()["fine_tuned_model_available"], available, "{model}");
+            assert_eq!(job.looked_up()["fine_tuned_model_shutdown_date"], date, "{model}");
+        }
+    }
+}
