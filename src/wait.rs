@@ -41,12 +41,11 @@ pub fn until_final(api: &Api, ids: &[&str], wait: Duration, timeout: Duration) -
         ids.iter().map(|id| Waiting { id, job: None, error: None, next_poll: start, pause: SHORTEST_PAUSE }).collect();
     let mut progress = Progress::new(api);
     let mut is_last = false;
-    // How long before the end the last poll begins: long enough to finish.
-    let mut last_poll = SHORTEST_PAUSE.min(wait / 4);
     loop {
         let poll_start = Instant::now();
         poll(api, &mut jobs, &Deadline::after(timeout.min(left())), is_last)?;
-        last_poll = last_poll.max(poll_start.elapsed());
+        // The last poll begins early enough to finish: as long before the end as this one took.
+        let last_poll = poll_start.elapsed().max(SHORTEST_PAUSE.min(wait / 4));
         if jobs.iter().all(Waiting::is_final) {
             return Ok(jobs.into_iter().filter_map(|waiting| waiting.job).collect());
         }
