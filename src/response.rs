@@ -17,9 +17,7 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 pub fn parse(headers: &HeaderMap, body: &[u8], endpoint: &Endpoint) -> Result<Value, RequestError> {
     let (host, base_url) = (endpoint.host(), endpoint.base_url.name);
     let request_id = request_id(headers, endpoint);
-    // Windows' tools and some gateways put a byte order mark before it.
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let answer: Value = serde_json::from_slice(body).map_err(|error| {
+    let answer: Value = serde_json::from_slice(without_bom(body)).map_err(|error| {
         let content_type = header(headers, "content-type", endpoint).unwrap_or_default();
         let encoding = header(headers, "content-encoding", endpoint).filter(|encoding| encoding != "identity");
         let (retry, message) = if let Some(encoding) = encoding {
@@ -50,7 +48,7 @@ pub fn parse(headers: &HeaderMap, body: &[u8], endpoint: &Endpoint) -> Result<Va
 
 /// What a status other than 200 means, in the server's own words, and what to do about it.
 pub fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], endpoint: &Endpoint) -> RequestError {
-    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    let answer: Value = serde_json::from_slice(without_bom(body)).unwrap_or_default();
     let code = answer["error"]["code"].as_str().or(answer["error"]["type"].as_str());
     let has_no_quota = code == Some("insufficient_quota");
     let retry = match Retry::from_response(status, headers, SystemTime::now()) {
@@ -99,6 +97,11 @@ fn own_words(answer: &Value, body: &[u8]) -> Option<String> {
         let start = page.to_ascii_lowercase().find("<title>")? + "<title>".len();
         Some(page[start..].split('<').next()?.to_owned())
     })
+}
+
+/// The body without the byte order mark that some gateways put before it.
+fn without_bom(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 /// For the message: what the API's support needs. Azure has its own name for it.

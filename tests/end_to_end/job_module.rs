@@ -7,7 +7,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::markdown::code_blocks;
-use crate::support::program::{failure, program_for, result, text};
+use crate::support::program::{KEY, failure, program_for, result, text};
+use crate::support::sample_api::servers::Server;
 use crate::support::sample_api::{self, SampleApi};
 use crate::workspace::{
     PLAN, REPOSITORY, Workspace, assert_as_served, assert_says, blocks, copy, data_source, engines, paths,
@@ -68,6 +69,24 @@ fn every_configuration_in_the_readmes_applies() {
                 workspace.apply();
             }
         }
+    }
+}
+
+#[test]
+fn the_readmes_configuration_for_azure_applies() {
+    let section = text("README.md").split("\n## Other servers\n").nth(1).unwrap().to_owned();
+    let configuration = section.split("```hcl\n").nth(1).and_then(|block| block.split("```").next()).unwrap();
+    let azure = SampleApi::start_as(Server::Azure, None);
+    let configuration = with_local_sources(configuration)
+        .replace("https://RESOURCE.openai.azure.com/openai/v1", &azure.url())
+        + "output \"model\" {\n  value = module.support.fine_tuned_model\n}\n";
+    for engine in engines() {
+        let workspace = Workspace::new(engine, &configuration);
+        let mut apply = workspace.command(&["apply", "-auto-approve", "-input=false", "-no-color"]);
+        apply.env_remove("OPENAI_API_KEY").env_remove("OPENAI_BASE_URL").env("AZURE_OPENAI_API_KEY", KEY);
+        let (code, said) = workspace.run(&mut apply);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("gpt-4.1-mini-2025-04-14.ft-2d4f6b8c0e2a4f3d9c5b7e9f1a3d5c7e-support"), "{said}");
     }
 }
 

@@ -10,6 +10,7 @@ mod protocol;
 mod proxy;
 mod readme;
 mod round_trips;
+mod servers;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;

@@ -2,6 +2,7 @@
 //! shapes, and any fault on demand. The demo, the benchmark and every test use this one.
 
 pub mod checkpoints;
+pub mod servers;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
@@ -16,6 +17,8 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use socket2::SockRef;
 
+use servers::Server;
+
 /// Runs until the process ends; dropping it only forgets it.
 pub struct SampleApi {
     pub address: SocketAddr,
@@ -25,7 +28,10 @@ pub struct SampleApi {
 #[derive(Default)]
 struct Shared {
     tls: Option<Arc<ServerConfig>>,
+    server: Server,
     jobs: BTreeMap<String, Value>,
+    /// Newest first.
+    list: Vec<Value>,
     connections: AtomicUsize,
     handshakes: AtomicUsize,
     requests: Mutex<Vec<Request>>,
@@ -95,19 +101,21 @@ pub struct Request {
 impl SampleApi {
     /// Starts on a free port, in plain http.
     pub fn start() -> Self {
-        Self::start_on("127.0.0.1:0", None)
+        Self::start_as(Server::OpenAi, None)
     }
 
     /// Starts on a free port, with TLS.
     pub fn start_tls(tls: ServerConfig) -> Self {
-        Self::start_on("127.0.0.1:0", Some(Arc::new(tls)))
+        Self::start_as(Server::OpenAi, Some(Arc::new(tls)))
     }
 
-    pub fn start_on(address: &str, tls: Option<Arc<ServerConfig>>) -> Self {
-        let listener = TcpListener::bind(address).expect("a free port on loopback");
+    pub fn start_as(server: Server, tls: Option<Arc<ServerConfig>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
         let address = listener.local_addr().expect("the listener's address");
-        let jobs = jobs().into_iter().map(|job| (job["id"].as_str().unwrap().to_owned(), job));
-        let shared = Arc::new(Shared { tls, jobs: jobs.collect(), ..Default::default() });
+        let list = server.jobs().unwrap_or_else(|| (1..=LISTED).rev().map(numbered_job).collect());
+        let jobs = server.jobs().unwrap_or_else(jobs).into_iter();
+        let jobs = jobs.map(|job| (job["id"].as_str().unwrap().to_owned(), job)).collect();
+        let shared = Arc::new(Shared { tls, server, jobs, list, ..Default::default() });
         let api = SampleApi { address, shared: shared.clone() };
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -127,7 +135,7 @@ impl SampleApi {
     /// What the program takes as `base_url`.
     pub fn url(&self) -> String {
         let scheme = if self.shared.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}/v1", self.address)
+        format!("{scheme}://{}{}", self.address, self.shared.server.base_path())
     }
 
     pub fn connections(&self) -> usize {
@@ -228,7 +236,9 @@ impl Shared {
                 requests.len()
             };
             let request_id = format!("req_sample{number}");
-            connection.write(&response(answer.status, &[("x-request-id", &request_id)], &answer.body.to_string()))?;
+            let headers: Vec<_> = self.server.request_id().into_iter().map(|name| (name, &*request_id)).collect();
+            let body = format!("{}{}", self.server.prefix(), answer.body);
+            connection.write(&response(answer.status, &headers, &body))?;
         }
     }
 
@@ -277,29 +287,34 @@ impl Shared {
         if key.is_none_or(str::is_empty) {
             return Answer::new("401 Unauthorized", error("You didn't provide an API key.", None, None));
         }
+        if let Some((status, body)) = self.server.refusal(&request.headers) {
+            return Answer::new(status, body);
+        }
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
-        let parameters = parameters(query);
-        if path == "/v1/fine_tuning/jobs" {
+        let (path, parameters) = (path.strip_prefix(self.server.base_path()).unwrap_or(path), parameters(query));
+        if path == "/fine_tuning/jobs" {
             let moving = self.moving.lock().unwrap();
-            let listed: Vec<_> = LIST.iter().map(|(id, job)| moving.get(id).map_or(job, Moving::now)).collect();
+            let now = |job: &'_ Value| {
+                moving.get(job["id"].as_str().unwrap()).map_or(job.clone(), |moving| moving.now().clone())
+            };
+            let listed: Vec<_> = self.list.iter().map(now).collect();
             let has_metadata = |job: &&Value| {
                 let mut metadata = parameters
                     .iter()
                     .filter_map(|(name, value)| Some((name.strip_prefix("metadata[")?.strip_suffix(']')?, value)));
                 metadata.all(|(key, value)| job["metadata"][key] == value.as_str())
             };
-            return Answer::new("200 OK", page(listed.into_iter().filter(has_metadata), &parameters));
+            return Answer::new("200 OK", page(listed.iter().filter(has_metadata), &parameters));
         }
-        if path == "/v1/models" {
-            let models = self.models.lock().unwrap().clone();
-            let models = models.unwrap_or_else(|| serde_json::from_str(include_str!("models.json")).unwrap());
+        if path == "/models" {
+            let models = self.models.lock().unwrap().clone().unwrap_or_else(|| self.server.models());
             return Answer::new("200 OK", json!({ "object": "list", "data": models }));
         }
-        if let Some(job) = path.strip_prefix("/v1/fine_tuning/jobs/").and_then(|id| id.strip_suffix("/checkpoints")) {
+        if let Some(job) = path.strip_prefix("/fine_tuning/jobs/").and_then(|id| id.strip_suffix("/checkpoints")) {
             let checkpoints = checkpoints::checkpoints(job);
             return Answer::new("200 OK", page(checkpoints.iter(), &parameters));
         }
-        let Some(id) = path.strip_prefix("/v1/fine_tuning/jobs/") else {
+        let Some(id) = path.strip_prefix("/fine_tuning/jobs/") else {
             let message = format!("Unknown request URL: GET {path}.");
             return Answer::new("404 Not Found", error(&message, None, Some("unknown_url")));
         };
@@ -324,10 +339,7 @@ impl Shared {
         let number = id.strip_prefix("ftjob-n").and_then(|number| number.parse().ok());
         match self.jobs.get(id).cloned().or(number.map(numbered_job)) {
             Some(job) => Answer::new("200 OK", job),
-            None => {
-                let message = format!("Could not find fine tune: {id}");
-                Answer::new("404 Not Found", error(&message, Some("fine_tune_id"), Some("fine_tune_not_found")))
-            }
+            None => Answer::new("404 Not Found", self.server.not_found(id)),
         }
     }
 }
@@ -376,11 +388,6 @@ pub fn job(id: &str) -> Value {
 
 /// How many jobs the list has: the numbered ones, the highest number newest.
 pub const LISTED: usize = 250;
-
-static LIST: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
-    let numbers = (1..=LISTED).rev();
-    numbers.map(|number| (format!("ftjob-n{number}"), numbered_job(number))).collect()
-});
 
 /// One of any number of jobs, told apart by number. Few have succeeded, all of them long ago: of those with the suffix
 /// `support`, number 20 is the newest.

@@ -1,0 +1,168 @@
+//! The same API elsewhere: an Azure resource, and a gateway that wants a header of its own.
+
+use serde_json::json;
+
+use crate::batch::parsed;
+use crate::support::program::{failure, program_for, result, run};
+use crate::support::sample_api::servers::{GATEWAY_HEADER, Server, gateway_id};
+use crate::support::sample_api::{self, SampleApi, answering, error, response};
+
+const PENDING: &str = "ftjob-0b2d4f6a8c0e4f1d9b3a5c7e9f1a3b5c";
+const CANCELED: &str = "ftjob-1c3e5a7b9d1f4e2c8a4b6d8f0a2c4e6b";
+const SUCCEEDED: &str = "ftjob-2d4f6b8c0e2a4f3d9c5b7e9f1a3d5c7e";
+const FAILED: &str = "ftjob-3e5a7c9d1f3b4a5e8d6c8f0a2b4e6d8f";
+
+/// The program with the header that the gateway wants.
+fn program_for_gateway(api: &SampleApi) -> assert_cmd::Command {
+    let mut command = program_for(api);
+    let (name, value) = GATEWAY_HEADER;
+    command.env("OPENAI_CUSTOM_HEADERS", format!("\n{name}: {value}\r\nx-team: blue\n"));
+    command
+}
+
+#[test]
+fn azures_jobs_are_read_and_found() {
+    let api = SampleApi::start_as(Server::Azure, None);
+    let succeeded = result(program_for(&api).args([SUCCEEDED, "require_available=30d"]));
+    assert_eq!((&succeeded["user_provided_suffix"], &succeeded["suffix"]), (&json!("support"), &json!("support")));
+    assert_eq!(succeeded["hyperparameters_n_epochs"], "3");
+    assert_eq!(succeeded["fine_tuned_model_shutdown_date"], "2099-11-30");
+    assert_eq!(api.requests()[0].path, format!("/openai/v1/fine_tuning/jobs/{SUCCEEDED}"));
+
+    let pending = parsed(&result(program_for(&api).arg(PENDING))["job"]);
+    assert_eq!((&pending["status"], &pending["result_files"]), (&json!("pending"), &json!([])));
+    assert_eq!(pending["trainingType"], "developerTier");
+    result(program_for(&api).args([PENDING, "require_status=pending"]));
+
+    let found = result(program_for(&api).args(["most_recent=true", "suffix=support", "status=succeeded"]));
+    assert_eq!(found["id"], SUCCEEDED);
+    let list = result(program_for(&api).args(["list=true", "suffix=support"]));
+    assert_eq!(parsed(&list["ids"]), json!([PENDING, CANCELED, SUCCEEDED]));
+    assert_eq!(result(program_for(&api).args(["most_recent=true", "status=canceled"]))["id"], CANCELED);
+}
+
+#[test]
+fn azures_errors_are_told() {
+    let api = SampleApi::start_as(Server::Azure, None);
+    let line = failure(1, program_for(&api).arg("ftjob-none"));
+    let expected = "answered HTTP 404: The specified job could not be found. (request ID req_sample1); check the ID";
+    assert!(line.contains(expected), "{line}");
+    let line = failure(1, program_for(&api).args([FAILED, "require_status=succeeded"]));
+    assert!(line.ends_with("is failed, not succeeded: jobFailed: The training file has too few examples."), "{line}");
+}
+
+#[test]
+fn a_wait_ends_with_azures_final_statuses() {
+    let api = SampleApi::start_as(Server::Azure, None);
+    let job = |status: &str| {
+        let mut job = Server::Azure.jobs().unwrap().remove(0);
+        job["status"] = json!(status);
+        job
+    };
+    api.moves(PENDING, [job("pending"), job("pausing"), job("canceled")]);
+    assert_eq!(result(program_for(&api).args([PENDING, "wait=20s"]))["status"], "canceled");
+    let line = failure(1, program_for(&api).args([CANCELED, "wait=20s", "require_status=succeeded,cancelled"]));
+    assert!(line.ends_with("is canceled, not succeeded or cancelled"), "{line}");
+}
+
+#[test]
+fn a_gateways_jobs_are_read_and_found() {
+    let api = SampleApi::start_as(Server::Gateway, None);
+    let (succeeded, failed) = (gateway_id("succeeded"), gateway_id("failed"));
+    assert!(succeeded.len() > 184);
+    // A byte order mark stands before each of its bodies.
+    let found = result(program_for_gateway(&api).args([&succeeded, "availability=true"]));
+    assert_eq!((&found["error"], &found["fine_tuned_model_available"]), (&json!(""), &json!("true")));
+    assert_eq!(result(program_for_gateway(&api).arg(&failed))["error"], "The upstream refused the training file.");
+    let newest = result(program_for_gateway(&api).args(["most_recent=true", "suffix=tone", "status=succeeded"]));
+    assert_eq!(newest["id"], succeeded);
+    assert_eq!(result(program_for_gateway(&api).args([&succeeded, "wait=20s"]))["status"], "succeeded");
+    let line = failure(1, program_for_gateway(&api).args([&failed, "require_status=succeeded"]));
+    assert!(line.ends_with("is failed, not succeeded: The upstream refused the training file."), "{line}");
+    let sent = &api.requests()[0].headers;
+    assert_eq!((sent["x-team"].as_str(), sent["x-gateway-key"].as_str()), ("blue", GATEWAY_HEADER.1));
+
+    let line = failure(1, program_for(&api).arg(&succeeded));
+    let expected = "answered HTTP 401: missing gateway key; check OPENAI_BASE_URL, and the API key in OPENAI_API_KEY";
+    assert!(line.ends_with(expected), "{line}");
+    let line = failure(1, program_for_gateway(&api).arg("ftjob-none"));
+    assert!(line.ends_with("answered HTTP 404: no route for this job; check OPENAI_BASE_URL"), "{line}");
+}
+
+#[test]
+fn custom_headers_replace_the_programs_own() {
+    let api = SampleApi::start();
+    let headers =
+        "Authorization: Bearer another-key-0123456789\nuser-agent: agent\nopenai-project: proj-custom\nX-A: 1\nx-a: 2";
+    let mut command = program_for(&api);
+    result(command.env("OPENAI_CUSTOM_HEADERS", headers).args(["ftjob-abc123", "project=proj-query"]));
+    let sent = &api.requests()[0].headers;
+    for (name, value) in [
+        ("authorization", "Bearer another-key-0123456789"),
+        ("user-agent", "agent"),
+        ("openai-project", "proj-custom"),
+        ("x-a", "2"),
+    ] {
+        assert_eq!(sent[name], value);
+    }
+}
+
+#[test]
+fn custom_headers_that_could_break_a_request_are_usage_errors() {
+    let api = SampleApi::start();
+    for header in ["Host: secret", "content-length: 7secret", "a b: secret", ": secret", "x: sec\u{7}ret", "x: sécret"]
+    {
+        let line = failure(2, program_for(&api).env("OPENAI_CUSTOM_HEADERS", header).arg("ftjob-abc123"));
+        assert!(line.starts_with("OPENAI_CUSTOM_HEADERS, line 1: the ") && !line.contains("cret"), "{line}");
+    }
+    assert_eq!(api.connections(), 0);
+}
+
+#[test]
+fn values_of_custom_headers_never_show() {
+    let value = GATEWAY_HEADER.1;
+    let api = SampleApi::start_as(Server::Gateway, None);
+    let mut echo = sample_api::job("ftjob-abc123");
+    echo["metadata"] = json!({ "header": value });
+    let mut outputs = Vec::new();
+    let mut note = |arguments: &[&str]| outputs.push(run(program_for_gateway(&api).args(arguments)));
+    note(&[&gateway_id("succeeded")]);
+    note(&["list=true"]);
+    note(&["ftjob-none"]);
+    note(&[value]);
+    note(&["ftjob-abc123", value]);
+    note(&[&format!("--{value}")]);
+    note(&[&format!("timeout={value}")]);
+    note(&[&format!("{value}=x")]);
+    api.play([answering(response("400 Bad Request", &[], &error(value, None, None).to_string()))]);
+    note(&["ftjob-abc123"]);
+    api.play([answering(response("200 OK", &[], &echo.to_string()))]);
+    note(&["ftjob-abc123"]);
+    let refused = String::from_utf8_lossy(&outputs.last().unwrap().stderr).into_owned();
+    assert!(refused.contains("answered with a secret in it"), "{refused}");
+    for output in outputs {
+        let text = [output.stdout, output.stderr].concat();
+        assert!(!String::from_utf8_lossy(&text).contains(value), "{}", String::from_utf8_lossy(&text));
+    }
+}
+
+/// Each of Azure's and the gateway's jobs has the attributes of OpenAI's.
+#[test]
+fn every_servers_jobs_have_the_same_attributes() {
+    let attributes = |api: &SampleApi, id: &str| -> Vec<String> {
+        let job = parsed(&result(program_for_gateway(api).arg(id))["job"]);
+        let documented = job
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|key| !["suffix", "trainingType", "error_innererror"].contains(&key.as_str()));
+        documented.cloned().collect()
+    };
+    let expected = attributes(&SampleApi::start(), "ftjob-abc123");
+    for server in [Server::Azure, Server::Gateway] {
+        let api = SampleApi::start_as(server, None);
+        for job in server.jobs().unwrap() {
+            assert_eq!(attributes(&api, job["id"].as_str().unwrap()), expected, "{}", job["id"]);
+        }
+    }
+}
