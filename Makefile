@@ -16,9 +16,12 @@ demo: build
 test:
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	cargo clippy --test end_to_end -- -D warnings # left out of all targets, as `cargo test` leaves it out
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 	cargo test
 	cargo test --test end_to_end
+	.ci/lint-workflows
+	.ci/check-package
 
 # Takes minutes, on a machine that does nothing else; then the tables and charts in benches/ say what it measured. With
 # BASELINE=path of another build of the program, it compares that one too. It needs curl, jq and xargs as well.
