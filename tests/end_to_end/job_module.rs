@@ -47,8 +47,9 @@ fn the_module_of_the_readme_applies_from_a_git_tag() {
         let git = Command::new("git").args(args).current_dir(repository.path()).output().expect("git is installed");
         assert!(git.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&git.stderr));
     }
-    // Backslashes are escapes in HCL.
-    let local = format!("git::file://{}", repository.path().display()).replace('\\', "/");
+    // Backslashes are escapes in HCL, and Windows' paths begin with a letter.
+    let path = repository.path().display().to_string().replace('\\', "/");
+    let local = format!("git::file:///{}", path.trim_start_matches('/'));
     for engine in engines() {
         let outputs = Workspace::new(engine, &example.replace(address, &local)).apply();
         assert_eq!(outputs["epochs"].to_string(), "4");

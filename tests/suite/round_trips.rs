@@ -1,12 +1,11 @@
 //! What a read costs before the machine's speed matters: connections, handshakes, round trips, records, threads.
 
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::certificates::CertificateAuthority;
-use crate::support::program::{KEY, PROGRAM, program_for, result};
+use crate::support::program::{program_for, result};
 use crate::support::relay::{Relay, Side};
-use crate::support::sample_api::{SampleApi, answering_after, job, response};
+use crate::support::sample_api::SampleApi;
 
 /// A TLS record's type (RFC 8446, section 5.1).
 const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -52,6 +51,11 @@ fn record_types(mut bytes: &[u8]) -> Vec<u8> {
 #[test]
 #[cfg(target_os = "linux")] // counts in /proc
 fn there_is_at_most_one_thread_beside_main() {
+    use std::process::{Command, Stdio};
+
+    use crate::support::program::{KEY, PROGRAM};
+    use crate::support::sample_api::{answering_after, job, response};
+
     let ca = CertificateAuthority::new();
     let api = SampleApi::start_tls(ca.server("127.0.0.1"));
     let answer = response("200 OK", &[], &job("ftjob-abc123").to_string());

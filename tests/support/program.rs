@@ -72,7 +72,17 @@ pub fn failure(exit_code: i32, command: &mut Command) -> String {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{stderr}");
     let line = stderr.strip_suffix('\n').expect("a whole line");
     assert!(!line.is_empty() && line.chars().count() <= 1001 && !line.contains(char::is_control), "{line:?}");
+    assert_plain_words(line);
     line.to_owned()
+}
+
+/// Sees to it that a message has no debug text such as `Other(OtherError(…))`, and no names and addresses of libraries.
+fn assert_plain_words(line: &str) {
+    let is_debug_text = line.as_bytes().windows(2).any(|pair| pair[0].is_ascii_alphanumeric() && pair[1] == b'(');
+    assert!(!is_debug_text, "{line}");
+    for name in ["rustls", "webpki", "ureq", "serde", "docs.rs", "::", "Error {", "io error", "os error -"] {
+        assert!(!line.contains(name), "{name:?} is in {line}");
+    }
 }
 
 /// A file of the repository.

@@ -13,7 +13,7 @@ use super::sample_api::SampleApi;
 pub fn in_terminal(api: &SampleApi, arguments: &[&str]) -> (Option<i32>, String) {
     let terminal = openpty(None, None).expect("a pseudo-terminal");
     let mut command = without_settings(Command::new(PROGRAM));
-    command.args(arguments).envs([("OPENAI_API_KEY", KEY), ("OPENAI_BASE_URL", &api.url())]);
+    command.args(arguments).envs([("OPENAI_API_KEY", KEY), ("OPENAI_BASE_URL", &api.url()), ("TERM", "xterm")]);
     // Without arguments the program looks whether stdin is a terminal.
     command.stdin(terminal.slave.try_clone().unwrap()).stdout(terminal.slave.try_clone().unwrap());
     let mut child = command.stderr(Stdio::from(terminal.slave)).spawn().expect("the program starts");
