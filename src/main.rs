@@ -25,6 +25,7 @@ mod pacing;
 mod progress;
 mod proxy;
 mod query;
+mod report;
 mod request;
 mod require;
 mod resolver;
@@ -40,35 +41,31 @@ mod transport_error;
 mod wait;
 
 use std::io::{self, IsTerminal, Write};
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 use std::time::SystemTime;
 use std::{env, panic};
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 
 use crate::api::Api;
 use crate::cli::Invocation;
 use crate::job::Job;
-use crate::message::{one_line, shorten};
 use crate::models::Models;
 use crate::output::Output;
 use crate::request::{Request, Selector};
 use crate::retry::Deadline;
-use crate::secret::Secrets;
-
-/// The longest line on stderr, in characters.
-const MAX_LINE: usize = 1000;
 
 fn main() -> ExitCode {
-    panic::set_hook(Box::new(report_panic));
-    let mut secrets = endpoint::secrets(None, &environment);
+    panic::set_hook(Box::new(report::panic));
+    let env = |name: &str| env::var_os(name);
+    let mut secrets = endpoint::secrets(None, &env);
     let request = match cli::parse(env::args_os().skip(1)) {
         Ok(Invocation::Run(query)) => {
-            secrets = endpoint::secrets(query.api_key_env.as_deref(), &environment);
-            Request::new(&query, &environment)
+            secrets = endpoint::secrets(query.api_key_env.as_deref(), &env);
+            Request::new(&query, &env)
         }
-        Ok(Invocation::Help) => return finish(stdout::print(cli::HELP), &secrets),
-        Ok(Invocation::Version) => return finish(stdout::print(cli::VERSION), &secrets),
+        Ok(Invocation::Help) => return report::exit_code(stdout::print(cli::HELP), &secrets),
+        Ok(Invocation::Version) => return report::exit_code(stdout::print(cli::VERSION), &secrets),
         Ok(Invocation::Usage) => {
             let _ = io::stderr().write_all(cli::HELP.as_bytes());
             return ExitCode::from(2);
@@ -76,8 +73,8 @@ fn main() -> ExitCode {
         Err(error) => Err(error),
     };
     match request {
-        Ok(request) => finish(run(&request), &secrets),
-        Err(usage_error) => fail(2, &usage_error, &secrets),
+        Ok(request) => report::exit_code(run(&request), &secrets),
+        Err(usage_error) => report::error(2, &usage_error, &secrets),
     }
 }
 
@@ -125,56 +122,4 @@ fn look_up(request: &Request, api: &Api, jobs: &mut [Job], deadline: &Deadline) 
         }
     }
     Ok(())
-}
-
-fn finish(result: Result<()>, secrets: &Secrets) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(1, &error, secrets),
-    }
-}
-
-/// Says in one line on stderr what went wrong. Nothing is left to be done when stderr is closed.
-fn fail(exit_code: u8, error: &Error, secrets: &Secrets) -> ExitCode {
-    let line = shorten(secrets.redact(&one_line(&format!("{error:#}"))), MAX_LINE);
-    let _ = writeln!(io::stderr(), "{line}");
-    ExitCode::from(exit_code)
-}
-
-fn environment(name: &str) -> Option<std::ffi::OsString> {
-    env::var_os(name)
-}
-
-/// One line like any other error's. It names the place alone: a panic's own text may quote what a server sent.
-fn report_panic(panic: &panic::PanicHookInfo) {
-    let place = panic.location().map(ToString::to_string).unwrap_or_default();
-    let _ = writeln!(io::stderr(), "internal error at {place}: please report it, with the query");
-    process::exit(1);
-}
-
-#[cfg(test)]
-mod tests {
-    use std::process::Command;
-
-    #[test]
-    fn a_panic_is_one_line_and_exit_code_1() {
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "tests::panics", "--ignored", "--nocapture"])
-            .env("RUST_BACKTRACE", "1")
-            .output()
-            .unwrap();
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(stderr.starts_with("internal error at src"), "{stderr}");
-        assert_eq!(stderr.lines().count(), 1, "{stderr}");
-        assert!(!stderr.contains("secret"), "{stderr}");
-    }
-
-    /// Run by the test above, in a process of its own.
-    #[test]
-    #[ignore = "ends the process"]
-    fn panics() {
-        std::panic::set_hook(Box::new(super::report_panic));
-        panic!("secret");
-    }
 }
