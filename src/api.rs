@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::endpoint::Endpoint;
-use crate::error::RequestError;
+use crate::error::{Kind, RequestError};
 use crate::job::{Job, format_time};
 use crate::message::quote;
-use crate::retry::Deadline;
+use crate::retry::{Deadline, Retry};
 
 /// The API's largest page, of jobs or of events.
 pub const MAX_PAGE: usize = 100;
@@ -151,7 +151,8 @@ impl<'a> Api<'a> {
 
     fn unexpected(&self, what: &str) -> RequestError {
         let endpoint = self.client.endpoint();
-        RequestError::unexpected(format!("{} answered with {what}; check {}", endpoint.host(), endpoint.base_url.name))
+        let message = format!("{} answered with {what}", endpoint.host());
+        RequestError::new(message, format!("check {}", endpoint.base_url.name), Retry::Never, Kind::Response)
     }
 
     /// What a server said, fit for a terminal.
@@ -187,7 +188,7 @@ mod tests {
             (json!([]), "answered with JSON that is not a fine-tuning job; check base_url"),
         ] {
             let error = with_api(answer, |api, deadline| api.job("a", deadline)).err().unwrap();
-            assert!(error.message.ends_with(expected), "{}", error.message);
+            assert!(error.to_string().ends_with(expected), "{error}");
         }
     }
 
@@ -200,7 +201,7 @@ mod tests {
         assert!(!page(json!({ "data": [] })).unwrap().has_more);
         for answer in [json!([]), json!({}), json!({ "data": {} }), json!({ "data": [job, {}] })] {
             let error = page(answer).err().unwrap();
-            assert!(error.message.ends_with("JSON that is not a list of fine-tuning jobs; check base_url"));
+            assert!(error.to_string().ends_with("JSON that is not a list of fine-tuning jobs; check base_url"));
         }
     }
 }

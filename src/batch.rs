@@ -131,26 +131,32 @@ impl Queue {
     }
 }
 
-/// Why some of `count` jobs could not be read, each reason once.
+/// Why some of `count` jobs could not be read: each reason once, and advice once where it is the same for all.
 pub fn could_not_read(count: usize, errors: &[(&str, RequestError)]) -> Error {
     if let ([(id, error)], 1) = (errors, count) {
-        return anyhow!("could not read fine-tuning job {id}: {}", error.message);
+        return anyhow!("could not read fine-tuning job {id}: {error}");
     }
-    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut reasons: Vec<(&RequestError, Vec<&str>)> = Vec::new();
     for (id, error) in errors {
-        match reasons.iter_mut().find(|(reason, _)| *reason == error.message) {
+        match reasons.iter_mut().find(|(reason, _)| reason.message == error.message) {
             Some((_, ids)) => ids.push(id),
-            None => reasons.push((&error.message, vec![id])),
+            None => reasons.push((error, vec![id])),
         }
     }
     if let ([(reason, ids)], true) = (&reasons[..], errors.len() == count) {
         return anyhow!("could not read any of {} fine-tuning jobs: {reason}", ids.len());
     }
-    let told = reasons.iter().take(TOLD).map(|(reason, ids)| format!("{}: {reason}", list(ids)));
+    let advice = &errors[0].1.advice;
+    let is_shared = errors.iter().all(|(_, error)| error.advice == *advice);
+    let told = reasons.iter().take(TOLD).map(|(error, ids)| {
+        let reason = if is_shared { error.reason() } else { error.to_string() };
+        format!("{}: {reason}", list(ids))
+    });
     let told: Vec<_> = told.collect();
     let rest: usize = reasons.iter().skip(TOLD).map(|(_, ids)| ids.len()).sum();
     let rest = if rest > 0 { format!("; and {rest} more") } else { String::new() };
-    anyhow!("could not read {} of {count} fine-tuning jobs: {}{rest}", errors.len(), told.join("; "))
+    let advice = if is_shared && !advice.is_empty() { format!("; {advice}") } else { String::new() };
+    anyhow!("could not read {} of {count} fine-tuning jobs: {}{rest}{advice}", errors.len(), told.join("; "))
 }
 
 fn list(ids: &[&str]) -> String {
@@ -165,7 +171,7 @@ mod tests {
     use crate::retry::Retry;
 
     fn error(message: &str) -> RequestError {
-        RequestError::new(message.into(), Retry::Never, Kind::Connection)
+        RequestError::new(message.into(), "do".into(), Retry::Never, Kind::Connection)
     }
 
     #[test]
@@ -196,10 +202,10 @@ mod tests {
             let errors: Vec<_> = errors.iter().map(|(id, message)| (*id, error(message))).collect();
             could_not_read(count, &errors).to_string()
         };
-        assert_eq!(line(1, &[("a", "x")]), "could not read fine-tuning job a: x");
-        assert_eq!(line(2, &[("a", "x"), ("b", "x")]), "could not read any of 2 fine-tuning jobs: x");
-        assert_eq!(line(3, &[("a", "x"), ("b", "x")]), "could not read 2 of 3 fine-tuning jobs: a, b: x");
-        assert_eq!(line(2, &[("a", "x"), ("b", "y")]), "could not read 2 of 2 fine-tuning jobs: a: x; b: y");
+        assert_eq!(line(1, &[("a", "x")]), "could not read fine-tuning job a: x; do");
+        assert_eq!(line(2, &[("a", "x"), ("b", "x")]), "could not read any of 2 fine-tuning jobs: x; do");
+        assert_eq!(line(3, &[("a", "x"), ("b", "x")]), "could not read 2 of 3 fine-tuning jobs: a, b: x; do");
+        assert_eq!(line(2, &[("a", "x"), ("b", "y")]), "could not read 2 of 2 fine-tuning jobs: a: x; b: y; do");
         let many: Vec<_> = (0..9)
             .map(|n| {
                 (["a", "b", "c", "d", "e", "f", "g", "h", "i"][n], ["x", "1", "2", "3"][n.saturating_sub(4).min(3)])
@@ -207,7 +213,7 @@ mod tests {
             .collect();
         assert_eq!(
             line(10, &many),
-            "could not read 9 of 10 fine-tuning jobs: a, b, c and 2 more: x; f: 1; g: 2; and 2 more"
+            "could not read 9 of 10 fine-tuning jobs: a, b, c and 2 more: x; f: 1; g: 2; and 2 more; do"
         );
     }
 }

@@ -10,9 +10,9 @@ use crate::retry::Deadline;
 
 /// Notes a job's checkpoints, newest first, each with the same attributes.
 pub fn look_up(job: &mut Job, api: &Api, deadline: &Deadline) -> Result<()> {
-    let checkpoints = api.checkpoints(job.id(), deadline).map_err(|error| {
-        anyhow!("could not read the checkpoints of fine-tuning job {}: {}", job.id(), error.message)
-    })?;
+    let checkpoints = api
+        .checkpoints(job.id(), deadline)
+        .map_err(|error| anyhow!("could not read the checkpoints of fine-tuning job {}: {error}", job.id()))?;
     let typed = |checkpoint| typed(CHECKPOINT_FIELDS, checkpoint, &Value::Null);
     job.set_checkpoints(checkpoints.iter().map(typed).collect());
     Ok(())

@@ -17,7 +17,7 @@ use crate::pacing::Pacing;
 use crate::resolver::Resolver;
 use crate::response;
 use crate::retry::{Deadline, MAX_RETRIES, Retry, backoff};
-use crate::transport_error::{self, Limits, MAX_BODY, MAX_HEADERS};
+use crate::transport_error::{self, Limits, MAX_BODY, MAX_HEADERS, MORE_TIME};
 
 /// How many connections are kept alive at once.
 pub const MAX_CONNECTIONS: usize = 32;
@@ -129,10 +129,10 @@ impl<'a> Client<'a> {
                 Some(pause) => thread::sleep(pause),
                 None => {
                     if attempts > 1 {
-                        error.message += &format!(" (after {attempts} attempts)");
+                        error.notes.push(format!("after {attempts} attempts"));
                     } else if let Retry::After(Some(pause)) | Retry::RateLimited(Some(pause)) = error.retry {
                         let pause = duration(pause);
-                        error.message += &format!(" (it asks for a pause of {pause}, which timeout does not leave)");
+                        error.notes.push(format!("it asks for a pause of {pause}, more than timeout leaves"));
                     }
                     return Err(error);
                 }
@@ -145,13 +145,18 @@ impl<'a> Client<'a> {
         loop {
             let (pause, left, host) = (self.held_back(), deadline.left(), self.endpoint.host());
             if left.is_zero() {
-                let message = "there was no time left for it; allow more time with timeout".into();
-                return Err(RequestError::new(message, Retry::Later, Kind::Response));
+                let message = "there was no time left for it".into();
+                return Err(RequestError::new(message, MORE_TIME.into(), Retry::Later, Kind::Response));
             } else if pause.is_zero() {
                 return Ok(());
             } else if pause >= left {
-                let message = format!("{host} limits the request rate for longer than timeout allows");
-                return Err(RequestError::new(message, Retry::RateLimited(Some(pause)), Kind::Response));
+                let message = format!("{host} limits the request rate for longer than timeout leaves");
+                return Err(RequestError::new(
+                    message,
+                    MORE_TIME.into(),
+                    Retry::RateLimited(Some(pause)),
+                    Kind::Response,
+                ));
             }
             thread::sleep(pause);
         }
@@ -250,6 +255,6 @@ mod tests {
         let endpoint = test_server::endpoint("never.test");
         let client = Client::with_resolver(&endpoint, TIMEOUT, Resolver::with(|_| panic!("a lookup")));
         let error = client.get("x", &[], &Deadline::after(Duration::ZERO)).unwrap_err();
-        assert_eq!(error.message, "there was no time left for it; allow more time with timeout");
+        assert_eq!(error.to_string(), "there was no time left for it; allow more time with timeout");
     }
 }

@@ -1,12 +1,26 @@
 //! Why a request failed, in words for the user, and what that means for other requests.
 
+use std::fmt::{self, Display, Formatter};
+
 use crate::retry::Retry;
 
 #[derive(Clone, Debug)]
 pub struct RequestError {
+    /// What went wrong, the same for every request that meets the same error.
     pub message: String,
+    /// The request ID and the attempts, for instance: what holds for this request alone.
+    pub notes: Vec<String>,
+    /// What to do about it; empty if that is not clear.
+    pub advice: String,
     pub retry: Retry,
     pub kind: Kind,
+}
+
+impl Display for RequestError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason())?;
+        if self.advice.is_empty() { Ok(()) } else { write!(f, "; {}", self.advice) }
+    }
 }
 
 /// How far the request got.
@@ -21,13 +35,18 @@ pub enum Kind {
 }
 
 impl RequestError {
-    pub fn new(message: String, retry: Retry, kind: Kind) -> Self {
-        RequestError { message, retry, kind }
+    pub fn new(message: String, advice: String, retry: Retry, kind: Kind) -> Self {
+        RequestError { message, notes: Vec::new(), advice, retry, kind }
     }
 
-    /// No retry helps: the response is complete, but not what it should be.
-    pub fn unexpected(message: String) -> Self {
-        Self::new(message, Retry::Never, Kind::Response)
+    pub fn noting(mut self, note: Option<String>) -> Self {
+        self.notes.extend(note);
+        self
+    }
+
+    /// What went wrong, without the advice.
+    pub fn reason(&self) -> String {
+        self.notes.iter().fold(self.message.clone(), |reason, note| format!("{reason} ({note})"))
     }
 
     /// Whether the API has refused the request for good: the key, the permission, or the job's ID.

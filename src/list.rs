@@ -59,8 +59,7 @@ fn pages(api: &Api, first: usize, filters: &Filters, deadline: &Deadline) -> imp
     iter::from_fn(move || {
         mem::take(&mut has_more).then(|| {
             let page = api.jobs(size, after.as_deref(), &filters.metadata, deadline);
-            let page =
-                page.map_err(|error| anyhow!("could not read the list of fine-tuning jobs: {}", error.message))?;
+            let page = page.map_err(|error| anyhow!("could not read the list of fine-tuning jobs: {error}"))?;
             let last = page.jobs.last().map(|job| job.id().to_owned());
             let is_new = if last.is_some() { last != after } else { !page.has_more };
             ensure!(is_new, "the list of fine-tuning jobs does not end: the API sends the same page again");

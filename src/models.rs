@@ -17,11 +17,12 @@ pub struct Models(Vec<Value>);
 
 impl Models {
     pub fn read(api: &Api, deadline: &Deadline) -> Result<Self> {
-        let models = api.models(deadline).map_err(|error| {
+        let models = api.models(deadline).map_err(|mut error| {
             // The key has read the jobs, so it is no wrong one. The API answers 401 or 403 to a missing scope.
-            let is_refused = matches!(error.kind, Kind::Status { status: 401 | 403, .. });
-            let advice = if is_refused { "; the key needs the permission to list models (api.model.read)" } else { "" };
-            anyhow!("could not read the list of models: {}{advice}", error.message)
+            if matches!(error.kind, Kind::Status { status: 401 | 403, .. }) {
+                error.advice = "the key needs the permission to list models (api.model.read)".into();
+            }
+            anyhow!("could not read the list of models: {error}")
         })?;
         Ok(Models(models))
     }

@@ -16,32 +16,31 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// The JSON of a response with status 200.
 pub fn parse(headers: &HeaderMap, body: &[u8], endpoint: &Endpoint) -> Result<Value, RequestError> {
     let (host, base_url) = (endpoint.host(), endpoint.base_url.name);
-    let request_id = request_id(headers, endpoint);
+    let request_id = || request_id(headers, endpoint);
     let answer: Value = serde_json::from_slice(without_bom(body)).map_err(|error| {
         let content_type = header(headers, "content-type", endpoint).unwrap_or_default();
         let encoding = header(headers, "content-encoding", endpoint).filter(|encoding| encoding != "identity");
-        let (retry, message) = if let Some(encoding) = encoding {
-            let message = format!("{host} answered in the encoding {encoding}, which this program did not accept");
-            (Retry::Never, format!("{message}{request_id}; check {base_url}, and what changes responses on the way"))
+        let (retry, message, advice) = if let Some(encoding) = encoding {
+            let advice = format!("check {base_url}, and what changes responses on the way");
+            (Retry::Never, format!("answered in the encoding {encoding}, which this program did not accept"), advice)
         } else if body.is_empty() {
-            (Retry::After(None), format!("{host} answered with an empty body{request_id}; check {base_url}"))
+            (Retry::After(None), "answered with an empty body".into(), format!("check {base_url}"))
         } else if error.is_eof() {
             // A body that ends with its connection looks complete until it is parsed.
-            (Retry::After(None), format!("the response from {host} was cut short{request_id}"))
+            (Retry::After(None), "sent a response that was cut short".into(), "try again later".into())
         } else if content_type.contains("json") {
-            (Retry::Never, format!("{host} answered with JSON that cannot be parsed ({error}){request_id}"))
+            (Retry::Never, format!("answered with JSON that cannot be parsed ({error})"), format!("check {base_url}"))
         } else {
             let what = if content_type.is_empty() { "something" } else { &content_type };
             let advice = format!("check {base_url}, and that no proxy or login page answers instead");
-            (Retry::Later, format!("{host} answered with {what}, not JSON{request_id}; {advice}"))
+            (Retry::Later, format!("answered with {what}, not JSON"), advice)
         };
-        RequestError::new(message, retry, Kind::Response)
+        RequestError::new(format!("{host} {message}"), advice, retry, Kind::Response).noting(request_id())
     })?;
     if endpoint.secrets.are_in_json(&answer.to_string()) {
-        let message = format!(
-            "{host} answered with a secret in it (the API key or a custom header), which must not get into Terraform's state"
-        );
-        return Err(RequestError::unexpected(message + &request_id));
+        let message = format!("{host} answered with a secret in it (the API key or a custom header)");
+        let advice = "remove it there: it must not get into Terraform's state".into();
+        return Err(RequestError::new(message, advice, Retry::Never, Kind::Response).noting(request_id()));
     }
     Ok(answer)
 }
@@ -60,32 +59,29 @@ pub fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], endpoint: &
         own_words(&answer, body).map(|words| quote(&words, &endpoint.secrets)).filter(|words| !words.is_empty());
     let (key, base_url) = (&endpoint.key_variable, endpoint.base_url.name);
     let advice = match status.as_u16() {
-        300..=399 => format!("; redirects are not followed: set {base_url} to the API's own address"),
-        401 if from_api => format!("; check the API key in {key}"),
+        300..=399 => format!("redirects are not followed: set {base_url} to the API's own address"),
+        401 if from_api => format!("check the API key in {key}"),
         403 if from_api => {
-            format!("; check what the API key in {key} may do, and for which organization and project")
+            format!("check what the API key in {key} may do, and for which organization and project")
         }
-        401 | 403 => format!("; check {base_url}, and the API key in {key}"),
-        404 if from_api => format!("; check the ID, and that the API key in {key} is of the project that owns the job"),
-        429 if has_no_quota => "; check the organization's plan and billing".into(),
+        401 | 403 => format!("check {base_url}, and the API key in {key}"),
+        404 if from_api => format!("check the ID, and that the API key in {key} is of the project that owns the job"),
+        429 if has_no_quota => "check the organization's plan and billing".into(),
         429 => match retry {
             Retry::RateLimited(pause) if pause.is_none_or(|pause| pause < MAX_TIMEOUT) => {
-                "; reduce the request rate, or allow more time with timeout".into()
+                "reduce the request rate, or allow more time with timeout".into()
             }
-            _ => "; reduce the request rate".into(),
+            _ => "reduce the request rate".into(),
         },
-        404 => format!("; check {base_url}"),
-        400..=499 if words.is_none() => format!("; check {base_url}"),
-        500.. => "; try again later".into(),
+        404 => format!("check {base_url}"),
+        400..=499 if words.is_none() => format!("check {base_url}"),
+        500.. => "try again later".into(),
         _ => String::new(),
     };
     let words = words.or_else(|| status.canonical_reason().map(Into::into)).unwrap_or_default();
-    let (host, request_id) = (endpoint.host(), request_id(headers, endpoint));
-    RequestError::new(
-        format!("{host} answered HTTP {}: {words}{request_id}{advice}", status.as_u16()),
-        retry,
-        Kind::Status { status: status.as_u16(), from_api },
-    )
+    let message = format!("{} answered HTTP {}: {words}", endpoint.host(), status.as_u16());
+    let kind = Kind::Status { status: status.as_u16(), from_api };
+    RequestError::new(message, advice, retry, kind).noting(request_id(headers, endpoint))
 }
 
 /// What a server says of a refusal: in the API's form, in those that gateways use, or as the title of a page.
@@ -105,9 +101,9 @@ fn without_bom(body: &[u8]) -> &[u8] {
 }
 
 /// For the message: what the API's support needs. Azure has its own name for it.
-fn request_id(headers: &HeaderMap, endpoint: &Endpoint) -> String {
-    let id = ["x-request-id", "apim-request-id"].into_iter().find_map(|name| header(headers, name, endpoint));
-    id.map(|id| format!(" (request ID {id})")).unwrap_or_default()
+fn request_id(headers: &HeaderMap, endpoint: &Endpoint) -> Option<String> {
+    let id = ["x-request-id", "apim-request-id"].into_iter().find_map(|name| header(headers, name, endpoint))?;
+    Some(format!("request ID {id}"))
 }
 
 fn header(headers: &HeaderMap, name: &str, endpoint: &Endpoint) -> Option<String> {

@@ -29,7 +29,9 @@ pub fn sort(error: &rustls::Error, peer: &str, source: &str, secrets: &Secrets) 
         rustls::Error::PeerIncompatible(_) => (OLD_TLS.into(), Retry::After(None)),
         _ => (format!("it breaks the rules of TLS; check {source}"), Retry::After(None)),
     };
-    RequestError::new(format!("the TLS handshake with {peer} failed: {reason}"), retry, Kind::Connection)
+    let message = format!("the TLS handshake with {peer} failed: {reason}");
+    // The reasons have their advice in them.
+    RequestError::new(message, String::new(), retry, Kind::Connection)
 }
 
 const REVOKED: &str = "its certificate has been revoked; have a new one made";

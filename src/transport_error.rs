@@ -20,6 +20,8 @@ pub const MAX_BODY: u64 = 10 * 1024 * 1024;
 /// closed.
 pub const MAX_HEADERS: usize = 16 * 1024;
 
+pub const MORE_TIME: &str = "allow more time with timeout";
+
 /// What one attempt was allowed, for messages.
 #[derive(Clone, Copy)]
 pub struct Limits {
@@ -76,7 +78,7 @@ fn lookup(error: &LookupError, endpoint: &Endpoint, limits: Limits) -> RequestEr
         LookupError::TimedOut => limits.within(limits.connect),
         LookupError::Failed(reason) => format!("({reason})"),
     };
-    no_connection(format!("could not resolve the name of {peer} {reason}; check {source} and the network"))
+    no_connection(format!("could not resolve the name of {peer} {reason}"), format!("check {source} and the network"))
 }
 
 fn connection(error: &ConnectError, endpoint: &Endpoint, limits: Limits) -> RequestError {
@@ -96,7 +98,7 @@ fn connection(error: &ConnectError, endpoint: &Endpoint, limits: Limits) -> Requ
         }
         (Step::Tcp, error) => format!("no connection to {peer}: {}", reason(error)),
     };
-    no_connection(format!("{message}; check {source} and the network"))
+    no_connection(message, format!("check {source} and the network"))
 }
 
 /// What goes wrong between the connection to the proxy and the one through it.
@@ -115,40 +117,40 @@ fn proxy(error: &Error, endpoint: &Endpoint, limits: Limits) -> RequestError {
             500.. => (Retry::After(None), format!("check {base_url}, and that the proxy can reach it")),
             _ => (Retry::Never, format!("have it allow this host, list the host in NO_PROXY, or check {source}")),
         };
-        let message = format!("{peer} answered HTTP {status} to the request to connect to {host}; {advice}");
-        return RequestError::new(message, retry, Kind::Connection);
+        let message = format!("{peer} answered HTTP {status} to the request to connect to {host}");
+        return RequestError::new(message, advice, retry, Kind::Connection);
     }
     let message = match error {
         Error::Timeout(_) => format!("no answer from {peer} {}", limits.within(limits.connect)),
         Error::Protocol(_) => format!("{peer} does not answer in HTTP"),
         error => format!("no answer from {peer}: {}", reason(error)),
     };
-    no_connection(format!("{message}; check the scheme and the port in {source}"))
+    no_connection(message, format!("check the scheme and the port in {source}"))
 }
 
 fn response(error: &Error, endpoint: &Endpoint, limits: Limits, is_body: bool) -> RequestError {
     let (host, base_url) = (endpoint.host(), endpoint.base_url.name);
     let what = if is_body { "only part of a response" } else { "no response" };
-    let unusable = |retry, message: String| RequestError::new(message, retry, Kind::Response);
-    match error {
-        Error::Timeout(_) => unusable(
-            Retry::After(None),
-            format!("{what} from {host} {}; allow more time with timeout", limits.within(limits.attempt)),
-        ),
-        Error::LargeResponseHeader(..) => unusable(
+    let (message, advice, retry) = match error {
+        Error::Timeout(_) => {
+            (format!("{what} from {host} {}", limits.within(limits.attempt)), MORE_TIME.into(), Retry::After(None))
+        }
+        Error::LargeResponseHeader(..) => (
+            format!("the headers of the response from {host} are over {} KiB", MAX_HEADERS >> 10),
+            format!("check {base_url}"),
             Retry::Never,
-            format!("the headers of the response from {host} are over {} KiB; check {base_url}", MAX_HEADERS >> 10),
         ),
         Error::BodyExceedsLimit(_) => {
-            unusable(Retry::Never, format!("the response from {host} is over {} MiB", MAX_BODY >> 20))
+            (format!("the response from {host} is over {} MiB", MAX_BODY >> 20), String::new(), Retry::Never)
         }
-        Error::Protocol(_) => unusable(Retry::Later, format!("{host} does not answer in HTTP; check {base_url}")),
-        error => unusable(Retry::After(None), format!("{what} from {host}: {}; try again later", reason(error))),
-    }
+        Error::Protocol(_) => (format!("{host} does not answer in HTTP"), format!("check {base_url}"), Retry::Later),
+        error => (format!("{what} from {host}: {}", reason(error)), "try again later".into(), Retry::After(None)),
+    };
+    RequestError::new(message, advice, retry, Kind::Response)
 }
 
-fn no_connection(message: String) -> RequestError {
-    RequestError::new(message, Retry::After(None), Kind::Connection)
+fn no_connection(message: String, advice: String) -> RequestError {
+    RequestError::new(message, advice, Retry::After(None), Kind::Connection)
 }
 
 /// TLS errors come as they are, or inside an I/O error.

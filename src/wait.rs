@@ -132,7 +132,7 @@ fn out_of_time(jobs: &[Waiting], wait: Duration) -> Error {
     let waited = duration(wait);
     let waiting: Vec<_> = jobs.iter().filter(|job| !job.is_final()).collect();
     let (first, of) = (waiting[0], first_of(waiting.len(), jobs.len()));
-    let error = first.error.as_ref().map(|error| format!("; the last poll failed: {}", error.message));
+    let error = first.error.as_ref().map(|error| format!("; the last poll failed: {error}"));
     let error = error.unwrap_or_default();
     match &first.job {
         Some(job) => {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn error(retry: Retry, kind: Kind) -> RequestError {
-        RequestError::new("no".into(), retry, kind)
+        RequestError::new("no".into(), String::new(), retry, kind)
     }
 
     #[test]

@@ -120,7 +120,7 @@ fn a_body_cut_short() {
             b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: req_1\r\n\r\n{\"object\":\"fine_",
         )
     }));
-    let expected = "the response from HOST was cut short (request ID req_1) (after 3 attempts)";
+    let expected = "HOST sent a response that was cut short (request ID req_1) (after 3 attempts); try again later";
     assert_eq!(line(1, &api, &[]), format!("{NOT_READ}{expected}"));
 }
 
@@ -129,12 +129,12 @@ fn connections_that_cannot_be_made() {
     let api = SampleApi::start();
     let (free, _socket) = refusing_address();
     let refused = line(1, &api, &[&format!("base_url=http://{free}")]);
-    let expected = format!("{free} refused the connection; check base_url and the network (after 3 attempts)");
+    let expected = format!("{free} refused the connection (after 3 attempts); check base_url and the network");
     assert_eq!(refused, format!("{NOT_READ}{expected}"));
 
     let unknown = line(1, &api, &["base_url=https://api.invalid/v1"]);
     assert!(unknown.starts_with(&format!("{NOT_READ}could not resolve the name of api.invalid ")), "{unknown}");
-    assert!(unknown.ends_with("; check base_url and the network (after 3 attempts)"), "{unknown}");
+    assert!(unknown.ends_with(" (after 3 attempts); check base_url and the network"), "{unknown}");
 
     assert_eq!(
         line(2, &api, &["base_url=http://api.test/v1"]),

@@ -136,8 +136,8 @@ fn what_goes_wrong_at_the_proxy_names_it_and_its_variable() {
     plain.refuse(["503 Service Unavailable"; 3]);
     assert_eq!(
         line(&plain, "HTTPS_PROXY", "http://PROXY", &ca),
-        "the proxy PROXY answered HTTP 503 to the request to connect to api.test:8443; check base_url, and that the proxy \
-         can reach it (after 3 attempts)"
+        "the proxy PROXY answered HTTP 503 to the request to connect to api.test:8443 (after 3 attempts); check base_url, and that the proxy \
+         can reach it"
     );
     assert_eq!(api.connections(), 0);
 }
@@ -149,12 +149,12 @@ fn a_proxy_that_is_not_there_is_named() {
     let (address, _socket) = refusing_address();
     proxy.address = address;
     let line = line(&proxy, "HTTPS_PROXY", "http://PROXY", &CertificateAuthority::new());
-    assert_eq!(line, "the proxy PROXY refused the connection; check HTTPS_PROXY and the network (after 3 attempts)");
+    assert_eq!(line, "the proxy PROXY refused the connection (after 3 attempts); check HTTPS_PROXY and the network");
 
     let mut command = program_behind(&proxy, "HTTPS_PROXY", "http://proxy.invalid:3128");
     let line = failure(1, command.arg(HTTPS));
     assert!(line.contains("could not resolve the name of the proxy proxy.invalid:3128 "), "{line}");
-    assert!(line.ends_with("; check HTTPS_PROXY and the network (after 3 attempts)"), "{line}");
+    assert!(line.ends_with(" (after 3 attempts); check HTTPS_PROXY and the network"), "{line}");
 }
 
 #[test]

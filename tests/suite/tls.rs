@@ -248,7 +248,7 @@ fn a_server_that_closes_without_a_response() {
     api.play((0..3).map(|_| -> Fault { Box::new(|connection| connection.read_request().map(drop)) }));
     let line = failure(1, &mut program_trusting(&api, &[("SSL_CERT_FILE", &ca.file())]));
     let expected =
-        format!("no response from {}: the connection was closed; try again later (after 3 attempts)", api.address);
+        format!("no response from {}: the connection was closed (after 3 attempts); try again later", api.address);
     assert!(line.ends_with(&expected), "{line}");
 }
 
@@ -274,9 +274,10 @@ fn a_handshake_that_ends_or_stalls_is_retried() {
     let addresses = [aborted.local_addr().unwrap(), silent.local_addr().unwrap()];
     thread::spawn(move || aborted.incoming().for_each(drop));
     // The silent one never accepts; the system does that, and then nothing comes.
-    for (address, expected) in
-        [(addresses[0], " failed: "), (addresses[1], " did not complete within 1s; check base_url and the network")]
-    {
+    for (address, expected) in [
+        (addresses[0], " failed: "),
+        (addresses[1], " did not complete within 1s (after 2 attempts); check base_url and the network"),
+    ] {
         let mut command = program();
         command.env("OPENAI_API_KEY", KEY).env("SSL_CERT_FILE", ca.file());
         let line = failure(1, command.args(["ftjob-abc123", "timeout=3s", &format!("base_url=https://{address}")]));
