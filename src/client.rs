@@ -143,20 +143,18 @@ impl<'a> Client<'a> {
     /// Waits while a rate limit holds all requests of the run back.
     fn pause_for_rate_limit(&self, deadline: &Deadline) -> Result<(), RequestError> {
         loop {
-            let (pause, left, host) = (self.held_back(), deadline.left(), self.endpoint.host());
+            let (pause, left) = (self.held_back(), deadline.left());
             if left.is_zero() {
                 let message = "there was no time left for it".into();
                 return Err(RequestError::new(message, MORE_TIME.into(), Retry::Later, Kind::Response));
             } else if pause.is_zero() {
                 return Ok(());
             } else if pause >= left {
-                let message = format!("{host} limits the request rate for longer than timeout leaves");
-                return Err(RequestError::new(
-                    message,
-                    MORE_TIME.into(),
-                    Retry::RateLimited(Some(pause)),
-                    Kind::Response,
-                ));
+                let message = format!("{} limits the request rate", self.endpoint.host());
+                let advice = response::rate_limit_advice(Some(pause)).into();
+                let note = format!("the next request may be sent in {}, later than timeout allows", duration(pause));
+                let retry = Retry::RateLimited(Some(pause));
+                return Err(RequestError::new(message, advice, retry, Kind::Response).noting(Some(note)));
             }
             thread::sleep(pause);
         }

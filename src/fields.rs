@@ -113,8 +113,8 @@ impl Field {
         Field { is_looked_up: true, ..self }
     }
 
-    /// The value in the API's answer, or in what was looked up. The hyperparameters at the top are those used, wherever the API states them: newer answers have
-    /// `"auto"` or nothing there, and the numbers under the job's method.
+    /// The value in the API's answer, or in what was looked up. The hyperparameters at the top are those used, wherever
+    /// the API states them: newer answers have `"auto"` or nothing there, and the numbers under the job's method.
     pub fn value<'a>(&self, api: &'a Value, looked_up: &'a Value) -> Option<&'a Value> {
         if self.is_looked_up {
             return get(looked_up, self.source);

@@ -13,7 +13,7 @@ use crate::retry::Deadline;
 
 /// The models that an API serves.
 #[derive(Default)]
-pub struct Models(Vec<Value>);
+pub struct Models(pub Vec<Value>);
 
 impl Models {
     pub fn read(api: &Api, deadline: &Deadline) -> Result<Self> {
@@ -40,12 +40,6 @@ impl Models {
     /// The entry of the list with this ID.
     pub fn find(&self, id: &str) -> Option<&Value> {
         self.0.iter().find(|model| model["id"] == id)
-    }
-}
-
-impl From<Vec<Value>> for Models {
-    fn from(models: Vec<Value>) -> Self {
-        Models(models)
     }
 }
 

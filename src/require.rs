@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn an_unavailable_model_comes_with_what_is_known() {
-        let models = Models::from(vec![
+        let models = Models(vec![
             json!({ "id": "base", "shutdown_date": "2026-12-04" }),
             json!({ "id": "old", "shutdown_date": "2026-10-23" }),
             json!({ "id": "young" }),

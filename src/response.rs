@@ -68,9 +68,7 @@ pub fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], endpoint: &
         404 if from_api => format!("check the ID, and that the API key in {key} is of the project that owns the job"),
         429 if has_no_quota => "check the organization's plan and billing".into(),
         429 => match retry {
-            Retry::RateLimited(pause) if pause.is_none_or(|pause| pause < MAX_TIMEOUT) => {
-                "reduce the request rate, or allow more time with timeout".into()
-            }
+            Retry::RateLimited(pause) => rate_limit_advice(pause).into(),
             _ => "reduce the request rate".into(),
         },
         404 => format!("check {base_url}"),
@@ -82,6 +80,15 @@ pub fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], endpoint: &
     let message = format!("{} answered HTTP {}: {words}", endpoint.host(), status.as_u16());
     let kind = Kind::Status { status: status.as_u16(), from_api };
     RequestError::new(message, advice, retry, kind).noting(request_id(headers, endpoint))
+}
+
+/// More time helps only where `timeout` can be longer than the pause.
+pub fn rate_limit_advice(pause: Option<Duration>) -> &'static str {
+    if pause.is_none_or(|pause| pause < MAX_TIMEOUT) {
+        "reduce the request rate, or allow more time with timeout"
+    } else {
+        "reduce the request rate"
+    }
 }
 
 /// What a server says of a refusal: in the API's form, in those that gateways use, or as the title of a page.

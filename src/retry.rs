@@ -9,6 +9,8 @@ use ureq::http::{HeaderMap, StatusCode};
 pub const MAX_RETRIES: u32 = 2;
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
+/// As long as the longest wait. A time that is much further away is more than an `Instant` can hold.
+const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What may help against an error.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,7 +52,7 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     };
     let date = || httpdate::parse_http_date(text(headers, "retry-after")?).ok()?.duration_since(now).ok();
     let pause = number("retry-after-ms", 0.001).or_else(|| number("retry-after", 1.0)).or_else(date);
-    pause.filter(|pause| !pause.is_zero())
+    pause.filter(|pause| !pause.is_zero()).map(|pause| pause.min(LONGEST_PAUSE))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -129,6 +131,9 @@ mod tests {
         assert_eq!(pause(&[("retry-after", "3"), ("retry-after-ms", "?")]), millis(3000));
         assert_eq!(pause(&[("retry-after", " 1.5 ")]), millis(1500));
         assert_eq!(pause(&[("retry-after", "Sun, 06 Nov 1994 08:49:57 GMT")]), millis(20_000));
+        for long in ["1e19", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+            assert_eq!(pause(&[("retry-after", long)]), Retry::After(Some(LONGEST_PAUSE)), "{long}");
+        }
         for nonsense in ["0", "Sun, 06 Nov 1994 08:49:17 GMT", "", "-1", "NaN", "inf", "1e300", "soon"] {
             assert_eq!(pause(&[("retry-after", nonsense)]), Retry::After(None), "{nonsense}");
         }
