@@ -44,7 +44,14 @@ impl<'a> Api<'a> {
 
     /// Retrieves a fine-tuning job: `GET /fine_tuning/jobs/{id}` in OpenAI's API reference.
     pub fn job(&self, id: &str, deadline: &Deadline) -> Result<Job, RequestError> {
-        let answer = self.client.get(&format!("fine_tuning/jobs/{id}"), &[], deadline)?;
+        let answer = self.client.get(&format!("fine_tuning/jobs/{id}"), &[], deadline).map_err(|mut error| {
+            if error.kind == (Kind::Status { status: 404, from_api: true }) {
+                let key = &self.client.endpoint().key_variable;
+                error.advice =
+                    format!("check the ID, and that the API key in {key} is of the project that owns the job");
+            }
+            error
+        })?;
         // Better no data than another job's, or what merely looks like a job.
         let object = answer["object"].as_str().map(|object| self.quote(object));
         let wrong = match (Job::new(answer), object) {
@@ -85,19 +92,16 @@ impl<'a> Api<'a> {
         let mut checkpoints: Vec<Value> = Vec::new();
         loop {
             let mut page = self.client.get(&path, &query, deadline)?;
-            let Some(Value::Array(data)) = page.get_mut("data").map(Value::take) else {
-                return Err(self.unexpected("JSON that is not a list of checkpoints"));
-            };
-            checkpoints.extend(data);
-            let last = checkpoints.last().and_then(|checkpoint| checkpoint["id"].as_str());
-            if checkpoints.iter().any(|checkpoint| !checkpoint["id"].is_string()) {
-                return Err(self.unexpected("JSON that is not a list of checkpoints"));
-            } else if page["has_more"] != true {
+            checkpoints.extend(self.entries(&mut page, "checkpoints")?);
+            if page["has_more"] != true {
                 return Ok(checkpoints);
             }
+            let last = checkpoints.last().and_then(|checkpoint| checkpoint["id"].as_str());
             let after = ("after".to_owned(), last.unwrap_or_default().to_owned());
-            if checkpoints.len() >= MAX_CHECKPOINTS || query.last() == Some(&after) {
-                return Err(self.unexpected("a list of checkpoints that does not end"));
+            if query.last() == Some(&after) {
+                return Err(self.unexpected("the same page of checkpoints again"));
+            } else if checkpoints.len() >= MAX_CHECKPOINTS {
+                return Err(self.unexpected(&format!("more than {MAX_CHECKPOINTS} checkpoints")));
             }
             query.truncate(1);
             query.push(after);
@@ -107,10 +111,7 @@ impl<'a> Api<'a> {
     /// The models that the key may use: `GET /models` in OpenAI's API reference, which has no pages.
     pub fn models(&self, deadline: &Deadline) -> Result<Vec<Value>, RequestError> {
         let mut answer = self.client.get("models", &[], deadline)?;
-        match answer.get_mut("data").map(Value::take) {
-            Some(Value::Array(models)) if models.iter().all(|model| model["id"].is_string()) => Ok(models),
-            _ => Err(self.unexpected("JSON that is not a list of models")),
-        }
+        self.entries(&mut answer, "models")
     }
 
     /// What the job reported since the event `newest`, oldest first; without one, only what fits on a page.
@@ -147,6 +148,14 @@ impl<'a> Api<'a> {
         let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(event["created_at"].as_u64().unwrap_or(0)));
         let text = |key: &str| self.quote(event[key].as_str().unwrap_or_default());
         format!("{} {}: {}", time.and_then(format_time).unwrap_or_default(), text("level"), text("message"))
+    }
+
+    /// Takes the entries out of a list; each of them has an ID.
+    fn entries(&self, answer: &mut Value, what: &str) -> Result<Vec<Value>, RequestError> {
+        match answer.get_mut("data").map(Value::take) {
+            Some(Value::Array(entries)) if entries.iter().all(|entry| entry["id"].is_string()) => Ok(entries),
+            _ => Err(self.unexpected(&format!("JSON that is not a list of {what}"))),
+        }
     }
 
     fn unexpected(&self, what: &str) -> RequestError {

@@ -4,15 +4,20 @@ use anyhow::{Result, anyhow};
 use serde_json::Value;
 
 use crate::api::Api;
+use crate::error::Kind;
 use crate::fields::{CHECKPOINT_FIELDS, typed};
 use crate::job::Job;
 use crate::retry::Deadline;
 
 /// Notes a job's checkpoints, newest first, each with the same attributes.
 pub fn look_up(job: &mut Job, api: &Api, deadline: &Deadline) -> Result<()> {
-    let checkpoints = api
-        .checkpoints(job.id(), deadline)
-        .map_err(|error| anyhow!("could not read the checkpoints of fine-tuning job {}: {error}", job.id()))?;
+    let checkpoints = api.checkpoints(job.id(), deadline).map_err(|mut error| {
+        // The job has been read, so neither its ID nor the address is wrong.
+        if matches!(error.kind, Kind::Status { status: 404, .. }) {
+            error.advice = "leave out checkpoints if this server does not have them".into();
+        }
+        anyhow!("could not read the checkpoints of fine-tuning job {}: {error}", job.id())
+    })?;
     let typed = |checkpoint| typed(CHECKPOINT_FIELDS, checkpoint, &Value::Null);
     job.set_checkpoints(checkpoints.iter().map(typed).collect());
     Ok(())
@@ -71,11 +76,10 @@ mod tests {
     #[test]
     fn what_is_no_list_or_does_not_end_is_an_error() {
         let error = |page: Value| checkpoints(move |_| page.clone()).unwrap_err().to_string();
-        assert!(
-            error(json!({ "data": [{ "id": "a" }], "has_more": true }))
-                .contains("a list of checkpoints that does not end")
-        );
-        assert!(error(json!({ "data": [], "has_more": true })).contains("a list of checkpoints that does not end"));
+        for data in [json!([{ "id": "a" }]), json!([])] {
+            let error = error(json!({ "data": data, "has_more": true }));
+            assert!(error.contains("answered with the same page of checkpoints again; "), "{error}");
+        }
         for page in [json!([]), json!({}), json!({ "data": [1] })] {
             assert!(error(page).contains("JSON that is not a list of checkpoints"));
         }
@@ -83,6 +87,6 @@ mod tests {
             let start: usize = after.map_or(0, |after| after.parse().unwrap());
             json!({ "data": [{ "id": (start + 1).to_string() }], "has_more": true })
         });
-        assert!(endless.unwrap_err().to_string().contains("a list of checkpoints that does not end"));
+        assert!(endless.unwrap_err().to_string().contains("answered with more than 1000 checkpoints; "));
     }
 }

@@ -18,9 +18,16 @@ pub struct Models(pub Vec<Value>);
 impl Models {
     pub fn read(api: &Api, deadline: &Deadline) -> Result<Self> {
         let models = api.models(deadline).map_err(|mut error| {
-            // The key has read the jobs, so it is no wrong one. The API answers 401 or 403 to a missing scope.
-            if matches!(error.kind, Kind::Status { status: 401 | 403, .. }) {
-                error.advice = "the key needs the permission to list models (api.model.read)".into();
+            // The jobs have been read, so neither the key nor the address is wrong. The API answers 401 or 403 to a
+            // missing scope.
+            match error.kind {
+                Kind::Status { status: 401 | 403, from_api: true } => {
+                    error.advice = "the key needs the permission to list models (api.model.read)".into();
+                }
+                Kind::Status { status: 404, .. } => {
+                    error.advice = "leave out availability if this server does not list models".into();
+                }
+                _ => {}
             }
             anyhow!("could not read the list of models: {error}")
         })?;

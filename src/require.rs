@@ -20,12 +20,8 @@ pub fn status(jobs: &[Job], wanted: &[String]) -> Result<()> {
     let Some(job) = unmet.first() else {
         return Ok(());
     };
-    let mut reason = reason(job);
-    if !job.is_final() {
-        reason += "; set wait, such as 1h, to wait until it is final";
-    }
     let of = first_of(unmet.len(), jobs.len());
-    bail!("fine-tuning job {}{of} is {}, not {}{reason}", job.id(), job.progress(), wanted.join(" or "))
+    bail!("fine-tuning job {}{of} is {}, not {}{}", job.id(), job.progress(), wanted.join(" or "), reason(job))
 }
 
 /// # Errors
@@ -83,9 +79,10 @@ fn unavailable(job: &Job, models: &Models, wanted: Duration, now: SystemTime) ->
     Some(format!("the model {model} of fine-tuning job {id} is served until {date}{why}, {left}, not for {wanted}"))
 }
 
-/// Why the job failed, as it goes on a sentence about its status.
+/// Why the job has its status, and what to do about it, as it goes on a sentence about that.
 fn reason(job: &Job) -> String {
-    job.error().iter().map(|part| format!(": {part}")).collect()
+    let wait = if job.is_final() { "" } else { "; set wait, such as 1h, to wait until it is final" };
+    job.error().iter().map(|part| format!(": {part}")).chain([wait.into()]).collect()
 }
 
 #[cfg(test)]
@@ -166,7 +163,8 @@ mod tests {
         assert!(line(&[job("ft:base", "base")], 1, later).unwrap().contains(", which has passed, "));
 
         let running = super::tests::job(json!({ "id": "ftjob-b", "status": "running" }));
-        let expected = "fine-tuning job ftjob-b has no model, as it is running";
+        let expected =
+            "fine-tuning job ftjob-b has no model, as it is running; set wait, such as 1h, to wait until it is final";
         assert_eq!(line(&[running], 1, now).unwrap(), expected);
 
         let jobs = ["ft:a", "ft:b", "ft:c", "ft:d", "ft:base"].map(|model| job(model, "base"));

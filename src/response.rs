@@ -65,7 +65,6 @@ pub fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], endpoint: &
             format!("check what the API key in {key} may do, and for which organization and project")
         }
         401 | 403 => format!("check {base_url}, and the API key in {key}"),
-        404 if from_api => format!("check the ID, and that the API key in {key} is of the project that owns the job"),
         429 if has_no_quota => "check the organization's plan and billing".into(),
         429 => match retry {
             Retry::RateLimited(pause) => rate_limit_advice(pause).into(),

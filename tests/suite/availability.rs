@@ -129,11 +129,16 @@ fn long_lists_of_models_are_read_and_others_are_errors() {
 }
 
 #[test]
-fn a_missing_permission_is_named() {
+fn a_missing_permission_or_list_is_named() {
     let api = SampleApi::start();
     let body = error("You have insufficient permissions for this operation.", None, None).to_string();
     let job = numbered_job(1).to_string();
-    api.play([answering(response("200 OK", &[], &job)), answering(response("403 Forbidden", &[], &body))]);
-    let line = failure(1, program_for(&api).args(["ftjob-n1", "availability=true"]));
-    assert!(line.ends_with("; the key needs the permission to list models (api.model.read)"), "{line}");
+    for (status, advice) in [
+        ("403 Forbidden", "the key needs the permission to list models (api.model.read)"),
+        ("404 Not Found", "leave out availability if this server does not list models"),
+    ] {
+        api.play([answering(response("200 OK", &[], &job)), answering(response(status, &[], &body))]);
+        let line = failure(1, program_for(&api).args(["ftjob-n1", "availability=true"]));
+        assert!(line.ends_with(&format!(" operation.; {advice}")), "{line}");
+    }
 }
