@@ -24,9 +24,6 @@ pub const MAX_CONNECTIONS: usize = 32;
 
 /// How long connecting may take, TLS included. With a second address, ureq leaves a third of it for that.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// ureq zeroes its buffers, so larger ones cost time in every run.
-const INPUT_BUFFER: usize = 32 * 1024;
-const OUTPUT_BUFFER: usize = 16 * 1024;
 /// Longer than any pause between two requests, so that one connection serves them all if the server lets it.
 const MAX_IDLE: Duration = Duration::from_secs(60);
 
@@ -63,9 +60,7 @@ impl<'a> Client<'a> {
             .max_redirects_will_error(false)
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .accept("application/json")
-            .input_buffer_size(INPUT_BUFFER)
             .max_response_header_size(MAX_HEADERS)
-            .output_buffer_size(OUTPUT_BUFFER)
             .max_idle_age(MAX_IDLE)
             .max_idle_connections(MAX_CONNECTIONS)
             .max_idle_connections_per_host(MAX_CONNECTIONS)

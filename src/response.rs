@@ -38,7 +38,7 @@ pub fn parse(headers: &HeaderMap, body: &[u8], endpoint: &Endpoint) -> Result<Va
         RequestError::new(format!("{host} {message}"), advice, retry, Kind::Response).noting(request_id())
     })?;
     if endpoint.secrets.are_in_json(&answer.to_string()) {
-        let message = format!("{host} answered with a secret in it (the API key or a custom header)");
+        let message = format!("{host} answered with a secret in it (the API key, or a value in OPENAI_CUSTOM_HEADERS)");
         let advice = "remove it there: it must not get into Terraform's state".into();
         return Err(RequestError::new(message, advice, Retry::Never, Kind::Response).noting(request_id()));
     }

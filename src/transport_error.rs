@@ -16,7 +16,7 @@ use crate::tls_error;
 
 /// The longest body that is read, in bytes.
 pub const MAX_BODY: u64 = 10 * 1024 * 1024;
-/// The longest headers, in bytes. Less than the client's input buffer: headers that fill it look like a connection that was
+/// The longest headers, in bytes. Less than ureq's input buffer: headers that fill it look like a connection that was
 /// closed.
 pub const MAX_HEADERS: usize = 16 * 1024;
 

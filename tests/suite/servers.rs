@@ -92,8 +92,11 @@ fn a_gateways_jobs_are_read_and_found() {
 #[test]
 fn custom_headers_replace_the_programs_own() {
     let api = SampleApi::start();
-    let headers =
-        "Authorization: Bearer another-key-0123456789\nuser-agent: agent\nopenai-project: proj-custom\nX-A: 1\nx-a: 2";
+    let long = "x".repeat(20_000);
+    let headers = format!(
+        "Authorization: Bearer another-key-0123456789\nuser-agent: agent\nopenai-project: proj-custom\nX-A: 1\n\
+         x-a: 2\nx-long: {long}"
+    );
     let mut command = program_for(&api);
     result(command.env("OPENAI_CUSTOM_HEADERS", headers).args(["ftjob-abc123", "project=proj-query"]));
     let sent = &api.requests()[0].headers;
@@ -102,6 +105,7 @@ fn custom_headers_replace_the_programs_own() {
         ("user-agent", "agent"),
         ("openai-project", "proj-custom"),
         ("x-a", "2"),
+        ("x-long", &long),
     ] {
         assert_eq!(sent[name], value);
     }
