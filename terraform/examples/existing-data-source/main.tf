@@ -1,4 +1,4 @@
-data "external" "example" {            # runs a program that is installed separately: see Install in the README
+data "external" "example" {
   program = ["openai-fine-tuning-job"] # installed separately: see Install in the README
   query = {
     fine_tuning_job_id = "ftjob-abc123"
