@@ -166,7 +166,7 @@ mod tests {
             }
         });
         assert_eq!(count.load(Ordering::SeqCst), 1);
-        // Those who come later look again.
+        // A failed lookup is not kept.
         resolver.addresses("a.test:1", SOON).unwrap_err();
         assert_eq!(count.load(Ordering::SeqCst), 2);
     }

@@ -27,7 +27,7 @@ pub fn sort(error: &rustls::Error, peer: &str, source: &str, secrets: &Secrets) 
         }
         rustls::Error::AlertReceived(alert) => (self::alert(*alert), Retry::After(None)),
         rustls::Error::PeerIncompatible(_) => (OLD_TLS.into(), Retry::After(None)),
-        _ => (format!("it breaks the rules of TLS; check {source}"), Retry::After(None)),
+        _ => (format!("it violates the TLS protocol; check {source}"), Retry::After(None)),
     };
     let message = format!("the TLS handshake with {peer} failed: {reason}");
     // The reasons have their advice in them.
@@ -189,7 +189,7 @@ mod tests {
         ];
         for error in errors {
             let message = message(error);
-            assert!(message.starts_with("it breaks the rules of TLS") || message == "its certificate was refused");
+            assert!(message.starts_with("it violates the TLS protocol") || message == "its certificate was refused");
         }
     }
 
