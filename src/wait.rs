@@ -37,6 +37,8 @@ pub fn until_final(api: &Api, ids: &[&str], wait: Duration, timeout: Duration) -
     let start = Instant::now();
     let end = start + wait;
     let left = || end.saturating_duration_since(Instant::now());
+    // What the last poll has at least.
+    let shortest_poll = SHORTEST_PAUSE.min(wait / 4);
     let mut jobs: Vec<_> =
         ids.iter().map(|id| Waiting { id, job: None, error: None, next_poll: start, pause: SHORTEST_PAUSE }).collect();
     let mut progress = Progress::new(api);
@@ -44,16 +46,15 @@ pub fn until_final(api: &Api, ids: &[&str], wait: Duration, timeout: Duration) -
     loop {
         let poll_start = Instant::now();
         poll(api, &mut jobs, &Deadline::after(timeout.min(left())), is_last)?;
-        // The last poll begins early enough to finish: as long before the end as this one took.
-        let last_poll = poll_start.elapsed().max(SHORTEST_PAUSE.min(wait / 4));
         if jobs.iter().all(Waiting::is_final) {
             return Ok(jobs.into_iter().filter_map(|waiting| waiting.job).collect());
         }
-        let pause = next_pause(&jobs, Instant::now()).max(api.client.held_back());
-        let until_last = left().saturating_sub(last_poll);
-        if is_last || until_last.is_zero() {
+        if left() < shortest_poll {
             return Err(out_of_time(&jobs, wait));
         }
+        // The last poll begins early enough to finish: as long before the end as this one took.
+        let until_last = left().saturating_sub(poll_start.elapsed().max(shortest_poll));
+        let pause = next_pause(&jobs, Instant::now()).max(api.client.held_back());
         is_last = pause >= until_last;
         let pause = pause.min(until_last);
         let has_reader = match &mut progress {
@@ -95,7 +96,9 @@ impl Waiting<'_> {
         let estimate = |job: &Job| job.estimated_finish()?.duration_since(clock).ok();
         let pause = match &result {
             Ok(job) => estimate(job).map(|left| left.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)),
-            Err(RequestError { retry: Retry::After(pause) | Retry::RateLimited(pause), .. }) => *pause,
+            Err(RequestError { retry: Retry::After(pause) | Retry::RateLimited(pause), .. }) => {
+                pause.map(|pause| pause.max(SHORTEST_PAUSE))
+            }
             Err(_) => None,
         };
         self.next_poll = now + pause.unwrap_or(self.pause);
@@ -189,6 +192,9 @@ mod tests {
         assert_eq!([json!(1_012), json!(9_000)].map(seconds), [12, 30]);
         let named = Retry::RateLimited(Some(Duration::from_secs(90)));
         assert_eq!(pause(&mut waiting(), Err(error(named, Kind::Response))).as_secs(), 90);
+        // No server makes the program poll more than once a second.
+        let named = Retry::After(Some(Duration::from_millis(1)));
+        assert_eq!(pause(&mut waiting(), Err(error(named, Kind::Response))), SHORTEST_PAUSE);
     }
 
     #[test]

@@ -171,6 +171,11 @@ fn a_slow_api_has_the_time_that_it_needs() {
     api.play([answering_after(Duration::from_millis(600), response("200 OK", &[], &polled("succeeded").to_string()))]);
     assert_eq!(result(program_for(&api).args(["ftjob-moving", "wait=1500ms"]))["status"], "succeeded");
 
+    // A first poll that takes more than half of the wait leaves the rest for another one.
+    let api = moving(&["succeeded"]);
+    api.play([silent(), silent()]);
+    assert_eq!(result(program_for(&api).args(["ftjob-moving", "wait=3s", "timeout=2s"]))["status"], "succeeded");
+
     // The last poll begins as long before the end as the one before took: here two rounds of 32 requests.
     let api = SampleApi::start();
     api.behave(Behaviour { delay: Duration::from_millis(600), ..Behaviour::default() });
