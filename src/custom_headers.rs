@@ -31,9 +31,12 @@ pub fn parse(text: &str) -> Result<Vec<(HeaderName, String)>> {
     Ok(headers)
 }
 
-/// The values, which are secrets even where they cannot be sent.
+/// The values, which are secrets even where they cannot be sent; and of a scheme and a token, such as `Bearer …`, the
+/// token by itself.
 pub fn secrets(text: &str) -> impl Iterator<Item = Secret> {
-    lines(text).map(|(_, _, value)| Secret::new(value.to_owned()))
+    let token = |value: &'_ str| value.split_once(' ').map(|(_, token)| token.trim_start().to_owned());
+    let values = lines(text).flat_map(move |(_, _, value)| [Some(value.to_owned()), token(value)]);
+    values.flatten().map(Secret::new)
 }
 
 /// The number, the name and the value of each line with a colon.
@@ -52,6 +55,13 @@ mod tests {
         let headers = parse(" X-Team : blue\r\n\nno colon\nx-route: a:b \nX-TEAM: green").unwrap();
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(headers, [("x-route", "a:b"), ("x-team", "green")]);
+    }
+
+    #[test]
+    fn values_and_their_tokens_are_secrets() {
+        let secrets = secrets("Authorization: Bearer  token-1\nx-key: token-2\nno colon");
+        let secrets: Vec<_> = secrets.map(|secret| secret.expose().to_owned()).collect();
+        assert_eq!(secrets, ["Bearer  token-1", "token-1", "token-2"]);
     }
 
     #[test]
