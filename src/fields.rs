@@ -125,7 +125,7 @@ impl Field {
             return value;
         }
         if self.source.starts_with("hyperparameters.") {
-            let method = get(api, "method.type")?.as_str()?;
+            let method = get(api, "method.type").and_then(Value::as_str).unwrap_or_default();
             return get(api, &format!("method.{method}.{}", self.source)).filter(|value| !value.is_null()).or(value);
         }
         value.or_else(|| get(api, self.alternative?).filter(|value| value.is_string()))
@@ -250,6 +250,8 @@ mod tests {
 
         let undecided = json!({ "hyperparameters": { "n_epochs": "auto" }, "method": { "type": "supervised" } });
         assert_eq!(value("hyperparameters.n_epochs", &undecided), "auto");
+        let without_a_method = json!({ "hyperparameters": { "n_epochs": "auto" } });
+        assert_eq!(value("hyperparameters.n_epochs", &without_a_method), "auto");
         assert_eq!(Number.typed(Some(&json!("auto"))), Value::Null);
     }
 
