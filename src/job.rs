@@ -73,8 +73,10 @@ impl Job {
         self.api["fine_tuned_model"].as_str().filter(|model| !model.is_empty())
     }
 
+    /// The base model, also where the job went on from a fine-tuned model, such as `ft:BASE:my-org::AbCdEfGh`.
     pub fn base_model(&self) -> &str {
-        self.api["model"].as_str().unwrap_or_default()
+        let model = self.api["model"].as_str().unwrap_or_default();
+        model.strip_prefix("ft:").and_then(|rest| rest.split(':').next()).unwrap_or(model)
     }
 
     pub fn id(&self) -> &str {

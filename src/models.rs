@@ -56,8 +56,8 @@ pub fn shutdown_date(model: &Value) -> Option<String> {
     if let Some(date) = model["shutdown_date"].as_str().and_then(|text| text.get(..10)) {
         return midnight(date).map(|_| date.to_owned());
     }
-    let seconds = Duration::from_secs(model["deprecation"]["inference"].as_u64()?);
-    let time = format_time(SystemTime::UNIX_EPOCH.checked_add(seconds)?)?;
+    let seconds = model["deprecation"]["inference"].as_u64().filter(|seconds| *seconds > 0)?;
+    let time = format_time(SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?)?;
     Some(time[..10].to_owned())
 }
 
@@ -82,6 +82,7 @@ mod tests {
             (json!({ "shutdown_date": "soon" }), None),
             (json!({ "shutdown_date": "2026-23-10" }), None),
             (json!({ "deprecation": { "fine_tune": 1 } }), None),
+            (json!({ "deprecation": { "inference": 0 } }), None),
             (json!({}), None),
         ] {
             assert_eq!(shutdown_date(&model).as_deref(), date, "{model}");
@@ -99,6 +100,8 @@ mod tests {
         for (model, base, available, date) in [
             (json!("ft:own"), "base", json!(true), json!("2026-12-31")),
             (json!("ft:base"), "base", json!(true), json!("2026-10-23")),
+            // The job went on from a fine-tuned model.
+            (json!("ft:base"), "ft:base:my-org::AbCdEfGh", json!(true), json!("2026-10-23")),
             (json!("ft:gone"), "base", json!(false), json!("2026-10-23")),
             (json!("ft:none"), "other", json!(true), json!(null)),
             (json!(null), "base", json!(null), json!(null)),

@@ -45,7 +45,11 @@ pub fn available(jobs: &[Job], models: &Models, wanted: Duration, now: SystemTim
 fn unavailable(job: &Job, models: &Models, wanted: Duration, now: SystemTime) -> Option<String> {
     let (id, base) = (job.id(), job.base_model());
     let Some(model) = job.model() else {
-        return Some(format!("fine-tuning job {id} has no model, as it is {}{}", job.progress(), reason(job)));
+        return Some(format!(
+            "fine-tuning job {id} is {} and names no fine-tuned model{}",
+            job.progress(),
+            reason(job)
+        ));
     };
     let own = models.find(model);
     let own_date = own.and_then(shutdown_date);
@@ -67,10 +71,14 @@ fn unavailable(job: &Job, models: &Models, wanted: Duration, now: SystemTime) ->
     if left >= wanted {
         return None;
     }
+    if left.is_zero() {
+        let what = if own_date.is_some() { "it".into() } else { format!("its base model {base}") };
+        return Some(format!(
+            "the model {model} of fine-tuning job {id} is still listed, but {what} was to be shut down on {date}"
+        ));
+    }
     let why = if own_date.is_some() { String::new() } else { format!(" (its base model {base} is shut down then)") };
-    let days = left.as_secs() / DAY.as_secs();
-    let left = match days {
-        _ if left.is_zero() => "which has passed".into(),
+    let left = match left.as_secs() / DAY.as_secs() {
         0 => "less than a day from now".into(),
         1 => "1 day from now".into(),
         days => format!("{days} days from now"),
@@ -160,11 +168,16 @@ mod tests {
         let noon = now + DAY / 2;
         assert!(line(&[job("ft:own", "base")], 30, noon).unwrap().contains(", less than a day from now, "));
         let later = now + DAY * 30;
-        assert!(line(&[job("ft:base", "base")], 1, later).unwrap().contains(", which has passed, "));
+        for (model, base, expected) in [
+            ("ft:base", "base", "is still listed, but its base model base was to be shut down on 2026-12-04"),
+            ("ft:own", "base", "is still listed, but it was to be shut down on 2026-11-25"),
+        ] {
+            let expected = format!("the model {model} of fine-tuning job ftjob-a {expected}");
+            assert_eq!(line(&[job(model, base)], 1, later).unwrap(), expected);
+        }
 
         let running = super::tests::job(json!({ "id": "ftjob-b", "status": "running" }));
-        let expected =
-            "fine-tuning job ftjob-b has no model, as it is running; set wait, such as 1h, to wait until it is final";
+        let expected = "fine-tuning job ftjob-b is running and names no fine-tuned model; set wait, such as 1h, to wait until it is final";
         assert_eq!(line(&[running], 1, now).unwrap(), expected);
 
         let jobs = ["ft:a", "ft:b", "ft:c", "ft:d", "ft:base"].map(|model| job(model, "base"));

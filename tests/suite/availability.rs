@@ -90,7 +90,7 @@ fn a_model_that_is_not_served_for_long_enough_is_an_error() {
     );
 
     let line = failure(1, program_for(&api).args(["ftjob-running", "require_available=1d"]));
-    assert!(line.starts_with("fine-tuning job ftjob-running has no model, as it is running"), "{line}");
+    assert!(line.starts_with("fine-tuning job ftjob-running is running (estimated finish "), "{line}");
     let line = failure(1, program_for(&api).args([&numbered(1..=22), "require_available=1d"]));
     assert!(line.starts_with("22 of 22 jobs do not meet require_available: the model ft:davinci-002:"), "{line}");
     assert!(line.ends_with("; and 19 more"), "{line}");
