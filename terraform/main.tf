@@ -24,16 +24,20 @@ data "external" "job" { # runs a program that is installed separately: see the R
   }
 
   lifecycle {
-    # The program says this too, but with selectors that this module does not have.
+    # The program says the same, but in terms of query keys that this module does not have.
     precondition {
       condition     = (var.fine_tuning_job_id != null) != var.most_recent
       error_message = "Give either fine_tuning_job_id, or most_recent = true with filters: they say which job to read."
     }
+    precondition {
+      condition     = var.most_recent || length(var.metadata) + length(compact([var.model, var.status, var.suffix])) == 0
+      error_message = "model, status, suffix and metadata go with most_recent = true."
+    }
 
-    # Arguments in `program` come before the query.
+    # With arguments of its own, the program does not read the query.
     postcondition {
-      condition     = var.fine_tuning_job_id == null || jsondecode(self.result.job).id == var.fine_tuning_job_id
-      error_message = "The program has read another job than fine_tuning_job_id: see the arguments in program."
+      condition     = var.fine_tuning_job_id == null || try(self.result.id, null) == var.fine_tuning_job_id
+      error_message = "The program did not read the job fine_tuning_job_id: program must not have arguments for the program itself."
     }
   }
 }

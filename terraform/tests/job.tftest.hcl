@@ -12,6 +12,7 @@ run "a_succeeded_job_has_its_model_and_numbers" {
     target = data.external.job
     values = {
       result = {
+        id  = "ftjob-abc123"
         job = <<-JSON
           {"checkpoints":[],"created_at":1692661014,"error":null,"error_code":null,"error_param":null,"estimated_finish":0,"fine_tuned_model":"ft:davinci-002:my-org:custom_suffix:7q8mpxmy","fine_tuned_model_available":null,"fine_tuned_model_shutdown_date":null,"finished_at":1692661190,"hyperparameters":{"batch_size":1,"learning_rate_multiplier":1.0,"n_epochs":4},"id":"ftjob-abc123","integrations":[],"metadata":{},"method":{"dpo":{"hyperparameters":{"batch_size":null,"beta":null,"learning_rate_multiplier":null,"n_epochs":null}},"reinforcement":{"grader":null,"hyperparameters":{"batch_size":null,"compute_multiplier":null,"eval_interval":null,"eval_samples":null,"learning_rate_multiplier":null,"n_epochs":null,"reasoning_effort":null}},"supervised":{"hyperparameters":{"batch_size":1,"learning_rate_multiplier":1,"n_epochs":4}},"type":"supervised"},"model":"davinci-002","object":"fine_tuning.job","organization_id":"org-123","result_files":["file-abc123"],"seed":0,"status":"succeeded","trained_tokens":5768,"training_file":"file-abc123","user_provided_suffix":null,"validation_file":null}
         JSON
@@ -61,6 +62,7 @@ run "a_running_job_has_nulls" {
     target = data.external.job
     values = {
       result = {
+        id  = "ftjob-running"
         job = <<-JSON
           {"checkpoints":[],"created_at":1721764800,"error":null,"error_code":null,"error_param":null,"estimated_finish":1721768400,"fine_tuned_model":null,"fine_tuned_model_available":null,"fine_tuned_model_shutdown_date":null,"finished_at":null,"hyperparameters":{"batch_size":null,"learning_rate_multiplier":null,"n_epochs":3},"id":"ftjob-running","integrations":[],"metadata":{},"method":{"dpo":{"hyperparameters":{"batch_size":null,"beta":null,"learning_rate_multiplier":null,"n_epochs":null}},"reinforcement":{"grader":null,"hyperparameters":{"batch_size":null,"compute_multiplier":null,"eval_interval":null,"eval_samples":null,"learning_rate_multiplier":null,"n_epochs":null,"reasoning_effort":null}},"supervised":{"hyperparameters":{"batch_size":null,"learning_rate_multiplier":null,"n_epochs":3}},"type":"supervised"},"model":"gpt-4o-mini-2024-07-18","object":"fine_tuning.job","organization_id":"org-123","result_files":[],"seed":683058546,"status":"running","trained_tokens":null,"training_file":"file-train1","user_provided_suffix":"support","validation_file":"file-valid1"}
         JSON
@@ -95,6 +97,7 @@ run "a_failed_job_says_why" {
     target = data.external.job
     values = {
       result = {
+        id  = "ftjob-failed"
         job = <<-JSON
           {"checkpoints":[],"created_at":1721764800,"error":"The job failed due to an unsafe training file: line 7 says \"no\" – see the file's events.","error_code":"invalid_training_file","error_param":"training_file","estimated_finish":null,"fine_tuned_model":null,"fine_tuned_model_available":null,"fine_tuned_model_shutdown_date":null,"finished_at":1721764867,"hyperparameters":{"batch_size":1,"learning_rate_multiplier":1.8,"n_epochs":3},"id":"ftjob-failed","integrations":[],"metadata":{},"method":{"dpo":{"hyperparameters":{"batch_size":null,"beta":null,"learning_rate_multiplier":null,"n_epochs":null}},"reinforcement":{"grader":null,"hyperparameters":{"batch_size":null,"compute_multiplier":null,"eval_interval":null,"eval_samples":null,"learning_rate_multiplier":null,"n_epochs":null,"reasoning_effort":null}},"supervised":{"hyperparameters":{"batch_size":null,"learning_rate_multiplier":null,"n_epochs":null}},"type":null},"model":"gpt-4o-mini-2024-07-18","object":"fine_tuning.job","organization_id":"org-123","result_files":[],"seed":42,"status":"failed","trained_tokens":null,"training_file":"file-train2","user_provided_suffix":null,"validation_file":null}
         JSON
@@ -124,6 +127,7 @@ run "a_reinforcement_job_has_its_grader" {
     target = data.external.job
     values = {
       result = {
+        id  = "ftjob-reinforcement"
         job = <<-JSON
           {"checkpoints":[],"created_at":1750000000,"error":null,"error_code":null,"error_param":null,"estimated_finish":null,"fine_tuned_model":"ft:o4-mini-2025-04-16:my-org:grader:CdEfGhIj","fine_tuned_model_available":null,"fine_tuned_model_shutdown_date":null,"finished_at":1750010000,"hyperparameters":{"batch_size":4,"learning_rate_multiplier":2.5,"n_epochs":1},"id":"ftjob-reinforcement","integrations":[],"metadata":{},"method":{"dpo":{"hyperparameters":{"batch_size":null,"beta":null,"learning_rate_multiplier":null,"n_epochs":null}},"reinforcement":{"grader":"{\"input\":\"{{sample.output_text}}\",\"name\":\"exact\",\"operation\":\"eq\",\"reference\":\"{{item.answer}}\",\"type\":\"string_check\"}","hyperparameters":{"batch_size":4,"compute_multiplier":1.0,"eval_interval":5,"eval_samples":2,"learning_rate_multiplier":2.5,"n_epochs":1,"reasoning_effort":"medium"}},"supervised":{"hyperparameters":{"batch_size":null,"learning_rate_multiplier":null,"n_epochs":null}},"type":"reinforcement"},"model":"o4-mini-2025-04-16","object":"fine_tuning.job","organization_id":"org-123","result_files":["file-result5"],"seed":99,"status":"succeeded","trained_tokens":98765,"training_file":"file-train5","user_provided_suffix":"grader","validation_file":"file-valid5"}
         JSON
@@ -158,6 +162,7 @@ run "large_numbers_metadata_and_integrations_survive" {
     target = data.external.job
     values = {
       result = {
+        id  = "ftjob-today"
         job = <<-JSON
           {"checkpoints":[],"created_at":1763500000,"error":null,"error_code":null,"error_param":null,"estimated_finish":null,"eval_id":null,"fine_tuned_model":"ft:gpt-4.1-2025-04-14:my-org:support:DeFgHiJk","fine_tuned_model_available":null,"fine_tuned_model_shutdown_date":null,"finished_at":1763503600,"hyperparameters":{"batch_size":1,"learning_rate_multiplier":2,"n_epochs":3},"id":"ftjob-today","integrations":[{"type":"wandb","wandb":{"entity":"my-team","name":"run-1","project":"support","run_id":"ftjob-today","tags":["prod","v2"]}}],"metadata":{"env":"prod","ticket.id":"SUP-1"},"method":{"dpo":{"hyperparameters":{"batch_size":null,"beta":null,"learning_rate_multiplier":null,"n_epochs":null}},"reinforcement":{"grader":null,"hyperparameters":{"batch_size":null,"compute_multiplier":null,"eval_interval":null,"eval_samples":null,"learning_rate_multiplier":null,"n_epochs":null,"reasoning_effort":null}},"supervised":{"hyperparameters":{"batch_size":1,"learning_rate_multiplier":2,"n_epochs":3}},"type":"supervised"},"model":"gpt-4.1-2025-04-14","object":"fine_tuning.job","organization_id":"org-123","result_files":["file-result7"],"seed":2024,"shared_with_openai":false,"status":"succeeded","trained_tokens":9007199254740993,"training_file":"file-train7","usage_metrics":{"cached_tokens":12},"user_provided_suffix":"support","validation_file":null}
         JSON
@@ -213,6 +218,17 @@ run "an_id_and_most_recent_exclude_each_other" {
   variables {
     fine_tuning_job_id = "ftjob-abc123"
     most_recent        = true
+  }
+
+  expect_failures = [data.external.job]
+}
+
+run "filters_need_most_recent" {
+  command = plan
+
+  variables {
+    fine_tuning_job_id = "ftjob-abc123"
+    suffix             = "support"
   }
 
   expect_failures = [data.external.job]

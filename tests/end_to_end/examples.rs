@@ -49,5 +49,7 @@ fn the_best_checkpoint_is_the_one_with_the_lowest_loss() {
         let model = format!("ft:gpt-4.1-mini-2025-04-14:my-org:tone:BaBcDeFg:ckpt-step-{}", best * 10);
         assert_eq!(outputs["model"], model);
         assert_eq!(outputs["loss"], 0.2);
+        let said = workspace.fail(&[PLAN, &["-var=fine_tuning_job_id=ftjob-abc123"]].concat());
+        assert_says(&said, "ftjob-abc123 has no checkpoint with a loss");
     }
 }

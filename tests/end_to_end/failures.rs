@@ -90,6 +90,31 @@ fn an_invalid_id_is_refused_at_the_callers_line() {
 }
 
 #[test]
+fn arguments_in_program_do_not_replace_what_was_to_be_read() {
+    let configuration = r#"
+        module "job" {
+          source             = "./terraform"
+          fine_tuning_job_id = "ftjob-abc123"
+          program            = ["openai-fine-tuning-job", "ftjob-dpo"]
+        }
+        module "jobs" {
+          source              = "./terraform/modules/jobs"
+          fine_tuning_job_ids = ["ftjob-abc123"]
+          program             = ["openai-fine-tuning-job", "ftjob-dpo"]
+        }
+        "#;
+    for engine in engines() {
+        let said = Workspace::new(engine, configuration).fail(PLAN);
+        for what in ["the job fine_tuning_job_id", "these jobs"] {
+            let message =
+                format!("The program did not read {what}: program must not have arguments for the program itself.");
+            assert_says(&said, &message);
+        }
+        assert!(!said.contains("raw_json"), "{said}");
+    }
+}
+
+#[test]
 fn transient_errors_do_not_show() {
     // What Terraform says, without how long it took.
     let plan = |workspace: &Workspace| {

@@ -25,6 +25,24 @@ data "external" "jobs" { # runs a program that is installed separately: see the 
     api_key_env         = var.api_key_env
     allow_http          = var.allow_http
   }
+
+  lifecycle {
+    # The program says the same, but in terms of query keys that this module does not have.
+    precondition {
+      condition     = !local.by_id || length(var.metadata) + length(compact([var.model, var.status, var.suffix, var.limit])) == 0
+      error_message = "Give either fine_tuning_job_ids, or any of model, status, suffix, metadata and limit: they say which jobs to read."
+    }
+    precondition {
+      condition     = local.by_id || length(compact([var.wait, var.require_status, var.require_available])) == 0
+      error_message = "wait, require_status and require_available go with fine_tuning_job_ids."
+    }
+
+    # With arguments of its own, the program does not read the query.
+    postcondition {
+      condition     = toset(keys(self.result)) == (local.by_id ? toset(var.fine_tuning_job_ids) : toset(["has_more", "ids", "jobs"]))
+      error_message = "The program did not read these jobs: program must not have arguments for the program itself."
+    }
+  }
 }
 
 locals {

@@ -13,3 +13,25 @@ run "no_ids_are_no_jobs" {
     error_message = "without IDs there should be no jobs"
   }
 }
+
+run "ids_and_filters_exclude_each_other" {
+  command = plan
+
+  variables {
+    fine_tuning_job_ids = ["ftjob-abc123"]
+    limit               = 3
+  }
+
+  expect_failures = [data.external.jobs]
+}
+
+run "requirements_need_ids" {
+  command = plan
+
+  variables {
+    suffix         = "support"
+    require_status = "succeeded"
+  }
+
+  expect_failures = [data.external.jobs]
+}
