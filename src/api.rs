@@ -1,15 +1,15 @@
 //! OpenAI's fine-tuning API, as far as it is needed here.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::{Kind, RequestError};
-use crate::job::{Job, format_time};
-use crate::message::quote;
+use crate::job::Job;
+use crate::message::{format_time, quote};
 use crate::retry::{Deadline, Retry};
 
 /// The API's largest page, of jobs or of events.
@@ -46,9 +46,10 @@ impl<'a> Api<'a> {
     pub fn job(&self, id: &str, deadline: &Deadline) -> Result<Job, RequestError> {
         let answer = self.client.get(&format!("fine_tuning/jobs/{id}"), &[], deadline).map_err(|mut error| {
             if error.kind == (Kind::Status { status: 404, from_api: true }) {
-                let key = &self.client.endpoint().key_variable;
+                let Endpoint { key_variable: key, base_url, .. } = self.client.endpoint();
+                let base_url = base_url.name;
                 error.advice =
-                    format!("check the ID, and that the API key in {key} is of the project that owns the job");
+                    format!("check the ID, {base_url}, and that the API key in {key} belongs to the job's project");
             }
             error
         })?;
@@ -58,7 +59,7 @@ impl<'a> Api<'a> {
             (Some(job), _) if job.id() == id => return Ok(job),
             (Some(job), _) => format!("another job, {}", job.id()),
             (None, Some(object)) if object == "fine_tuning.job" => "a job without a valid ID".into(),
-            (None, Some(object)) => format!("an object of the kind {object:?}, not a fine-tuning job"),
+            (None, Some(object)) => format!("an object of type {object:?}, not a fine-tuning job"),
             (None, None) => "JSON that is not a fine-tuning job".into(),
         };
         Err(self.unexpected(&wrong))
@@ -145,9 +146,9 @@ impl<'a> Api<'a> {
     }
 
     fn event_line(&self, event: &Value) -> String {
-        let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(event["created_at"].as_u64().unwrap_or(0)));
+        let time = event["created_at"].as_u64().and_then(format_time).unwrap_or_default();
         let text = |key: &str| self.quote(event[key].as_str().unwrap_or_default());
-        format!("{} {}: {}", time.and_then(format_time).unwrap_or_default(), text("level"), text("message"))
+        format!("{time} {}: {}", text("level"), text("message"))
     }
 
     /// Takes the entries out of a list; each of them has an ID.
@@ -193,7 +194,7 @@ mod tests {
         for (answer, expected) in [
             (json!({ "object": "fine_tuning.job", "id": "b" }), "answered with another job, b; check base_url"),
             (json!({ "object": "fine_tuning.job" }), "answered with a job without a valid ID; check base_url"),
-            (json!({ "object": "list" }), r#"an object of the kind "list", not a fine-tuning job; check base_url"#),
+            (json!({ "object": "list" }), r#"an object of type "list", not a fine-tuning job; check base_url"#),
             (json!([]), "answered with JSON that is not a fine-tuning job; check base_url"),
         ] {
             let error = with_api(answer, |api, deadline| api.job("a", deadline)).err().unwrap();

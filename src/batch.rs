@@ -156,7 +156,8 @@ pub fn could_not_read(count: usize, errors: &[(&str, RequestError)]) -> Error {
     let rest: usize = reasons.iter().skip(TOLD).map(|(_, ids)| ids.len()).sum();
     let rest = if rest > 0 { format!("; and {rest} more") } else { String::new() };
     let advice = if is_shared && !advice.is_empty() { format!("; {advice}") } else { String::new() };
-    anyhow!("could not read {} of {count} fine-tuning jobs: {}{rest}{advice}", errors.len(), told.join("; "))
+    let how_many = if errors.len() == count { "any".into() } else { errors.len().to_string() };
+    anyhow!("could not read {how_many} of {count} fine-tuning jobs: {}{rest}{advice}", told.join("; "))
 }
 
 fn list(ids: &[&str]) -> String {
@@ -205,7 +206,7 @@ mod tests {
         assert_eq!(line(1, &[("a", "x")]), "could not read fine-tuning job a: x; do");
         assert_eq!(line(2, &[("a", "x"), ("b", "x")]), "could not read any of 2 fine-tuning jobs: x; do");
         assert_eq!(line(3, &[("a", "x"), ("b", "x")]), "could not read 2 of 3 fine-tuning jobs: a, b: x; do");
-        assert_eq!(line(2, &[("a", "x"), ("b", "y")]), "could not read 2 of 2 fine-tuning jobs: a: x; b: y; do");
+        assert_eq!(line(2, &[("a", "x"), ("b", "y")]), "could not read any of 2 fine-tuning jobs: a: x; b: y; do");
         let many: Vec<_> = (0..9)
             .map(|n| {
                 (["a", "b", "c", "d", "e", "f", "g", "h", "i"][n], ["x", "1", "2", "3"][n.saturating_sub(4).min(3)])

@@ -127,7 +127,7 @@ impl<'a> Client<'a> {
                         error.notes.push(format!("after {attempts} attempts"));
                     } else if let Retry::After(Some(pause)) | Retry::RateLimited(Some(pause)) = error.retry {
                         let pause = duration(pause);
-                        error.notes.push(format!("it asks for a pause of {pause}, more than timeout leaves"));
+                        error.notes.push(format!("Retry-After is {pause}, more than timeout leaves"));
                     }
                     return Err(error);
                 }

@@ -23,7 +23,7 @@ pub fn parse(text: &str) -> Result<Vec<(HeaderName, String)>> {
         let is_visible = value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
         ensure!(is_visible, "{VARIABLE}, line {number}: the value has a control character or one outside ASCII");
         let Some(name) = name else {
-            bail!("{VARIABLE}, line {number}: the name is not that of a header that can be set");
+            bail!("{VARIABLE}, line {number}: the name is not valid, or that of a header that cannot be set");
         };
         headers.retain(|(other, _)| *other != name);
         headers.push((name, value.to_owned()));
@@ -32,10 +32,12 @@ pub fn parse(text: &str) -> Result<Vec<(HeaderName, String)>> {
 }
 
 /// The values, which are secrets even where they cannot be sent; and of a scheme and a token, such as `Bearer …`, the
-/// token by itself.
+/// token by itself. A job may name its organization and its project.
 pub fn secrets(text: &str) -> impl Iterator<Item = Secret> {
+    let is_secret = |name: &str| !["openai-organization", "openai-project"].contains(&&*name.to_ascii_lowercase());
     let token = |value: &'_ str| value.split_once(' ').map(|(_, token)| token.trim_start().to_owned());
-    let values = lines(text).flat_map(move |(_, _, value)| [Some(value.to_owned()), token(value)]);
+    let secrets = lines(text).filter(move |(_, name, _)| is_secret(name));
+    let values = secrets.flat_map(move |(_, _, value)| [Some(value.to_owned()), token(value)]);
     values.flatten().map(Secret::new)
 }
 
@@ -59,7 +61,7 @@ mod tests {
 
     #[test]
     fn values_and_their_tokens_are_secrets() {
-        let secrets = secrets("Authorization: Bearer  token-1\nx-key: token-2\nno colon");
+        let secrets = secrets("Authorization: Bearer  token-1\nx-key: token-2\nno colon\nOpenAI-Project: proj-1");
         let secrets: Vec<_> = secrets.map(|secret| secret.expose().to_owned()).collect();
         assert_eq!(secrets, ["Bearer  token-1", "token-1", "token-2"]);
     }
@@ -68,7 +70,8 @@ mod tests {
     fn what_could_break_a_request_is_refused_and_not_quoted() {
         for line in ["Host: secret", "content-length: 1", "Transfer-Encoding: x", "Connection: close", ": secret"] {
             let error = parse(&format!("a: b\n{line}")).unwrap_err().to_string();
-            let expected = "OPENAI_CUSTOM_HEADERS, line 2: the name is not that of a header that can be set";
+            let expected =
+                "OPENAI_CUSTOM_HEADERS, line 2: the name is not valid, or that of a header that cannot be set";
             assert_eq!(error, expected);
         }
         for line in ["a b: c", "sécret: c"] {

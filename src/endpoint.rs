@@ -78,9 +78,10 @@ impl Endpoint {
         let proxy = Proxy::choose(&base_url, variable)?;
         ensure!(
             proxy.is_none() || base_url.is_https() || allow_http,
-            "{} is plain http, which would show the API key to the proxy: \
+            "{} is plain http, which would show the API key to the proxy in {}: \
              list the host in NO_PROXY, or set allow_http to \"true\"",
-            base_url.name
+            base_url.name,
+            proxy.as_ref().map_or("", |proxy| &proxy.variable)
         );
         let needs_tls = base_url.is_https() || proxy.as_ref().is_some_and(Proxy::is_https);
         // rustls panics.
@@ -143,7 +144,7 @@ fn key_variable(name: Option<&str>) -> Result<String> {
 fn visible_ascii(name: &str, value: String) -> Result<String> {
     ensure!(
         !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic()),
-        "{name} contains a blank, a control character or a character outside ASCII: copy it again, whole and alone"
+        "{name} contains a blank, a control character or a character outside ASCII: copy the whole value, and nothing else"
     );
     Ok(value)
 }

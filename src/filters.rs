@@ -71,10 +71,13 @@ impl Mismatches {
 
 impl Display for Mismatches {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.jobs == 0 {
+            return f.write_str("the API lists none");
+        }
         write!(f, "none of {} jobs matches", self.jobs)?;
         if let Some((name, (count, instead))) = self.by_one.iter().max_by_key(|(_, (count, _))| count) {
             let instead: Vec<_> = instead.iter().take(TOLD).map(String::as_str).collect();
-            write!(f, "; {count} match but for their {name} ({})", instead.join(", "))?;
+            write!(f, "; {count} match except for {name} ({})", instead.join(", "))?;
         }
         Ok(())
     }
@@ -119,7 +122,8 @@ mod tests {
         for (status, suffix) in [("failed", "s"), ("succeeded", "s"), ("running", "t"), ("failed", "t")] {
             mismatches.add(&job(json!({ "status": status, "suffix": suffix })), &filters);
         }
-        let expected = "none of 4 jobs matches; 2 match but for their status (failed, succeeded)";
+        let expected = "none of 4 jobs matches; 2 match except for status (failed, succeeded)";
         assert_eq!(mismatches.to_string(), expected);
+        assert_eq!(Mismatches::default().to_string(), "the API lists none");
     }
 }

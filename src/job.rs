@@ -1,10 +1,8 @@
 //! What a fine-tuning job is: its ID, its status, why it failed.
 
-use std::fmt::Write;
-use std::time::{Duration, SystemTime};
-
-use humantime::format_rfc3339_seconds;
 use serde_json::Value;
+
+use crate::message::format_time;
 
 /// The statuses that a job keeps. OpenAI writes `cancelled`, Azure also `canceled`.
 pub const FINAL_STATUSES: &[&str] = &["succeeded", "failed", "cancelled", "canceled"];
@@ -96,11 +94,10 @@ impl Job {
         self.api["user_provided_suffix"].as_str().or(self.api["suffix"].as_str())
     }
 
-    /// When the job is expected to be final, if the API says so.
-    pub fn estimated_finish(&self) -> Option<SystemTime> {
+    /// When the job is expected to be final, in Unix seconds, if the API says so.
+    pub fn estimated_finish(&self) -> Option<u64> {
         // 0 stands in the API reference's own example.
-        let seconds = self.api["estimated_finish"].as_u64().filter(|seconds| *seconds > 0)?;
-        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+        self.api["estimated_finish"].as_u64().filter(|seconds| *seconds > 0)
     }
 
     /// The status, and when the job should be final.
@@ -115,13 +112,6 @@ impl Job {
         let error = &self.api["error"];
         [error, &error["code"], &error["message"]].into_iter().filter_map(Value::as_str).collect()
     }
-}
-
-/// A point in time as people read it; none beyond the year 9999.
-pub fn format_time(time: SystemTime) -> Option<String> {
-    let mut text = String::new();
-    write!(text, "{}", format_rfc3339_seconds(time)).ok()?;
-    Some(text)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Text for stderr: one line that no server can garble, and that shows no secret.
 
-use std::time::Duration;
+use std::fmt::Write;
+use std::time::{Duration, SystemTime};
 
-use humantime::format_duration;
+use humantime::{format_duration, format_rfc3339_seconds};
 
 use crate::secret::Secrets;
 
@@ -44,6 +45,19 @@ pub fn duration(duration: Duration) -> String {
         0 => format_duration(Duration::from_millis(duration.as_millis() as u64)).to_string(),
         _ => format_duration(Duration::from_millis(tenths * 100)).to_string(),
     }
+}
+
+/// A point in time, in Unix seconds, as people read it; none beyond the year 9999.
+pub fn format_time(seconds: u64) -> Option<String> {
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
+    let mut text = String::new();
+    write!(text, "{}", format_rfc3339_seconds(time)).ok()?;
+    Some(text)
+}
+
+/// Its day in UTC, as `YYYY-MM-DD`.
+pub fn format_date(seconds: u64) -> Option<String> {
+    Some(format_time(seconds)?[..10].to_owned())
 }
 
 /// What follows the one job that a message names, where there are more like it.

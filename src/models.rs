@@ -1,6 +1,6 @@
 //! Whether a fine-tuned model is still served, and until when.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Result, anyhow};
 use humantime::parse_rfc3339;
@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::api::Api;
 use crate::error::Kind;
-use crate::job::{Job, format_time};
+use crate::job::Job;
+use crate::message::format_date;
 use crate::retry::Deadline;
 
 /// The models that an API serves.
@@ -56,9 +57,7 @@ pub fn shutdown_date(model: &Value) -> Option<String> {
     if let Some(date) = model["shutdown_date"].as_str().and_then(|text| text.get(..10)) {
         return midnight(date).map(|_| date.to_owned());
     }
-    let seconds = model["deprecation"]["inference"].as_u64().filter(|seconds| *seconds > 0)?;
-    let time = format_time(SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?)?;
-    Some(time[..10].to_owned())
+    format_date(model["deprecation"]["inference"].as_u64().filter(|seconds| *seconds > 0)?)
 }
 
 /// The time at which a day begins in UTC.

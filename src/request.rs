@@ -87,7 +87,7 @@ fn selector(query: &Query) -> Result<Selector> {
         ("checkpoints", &query.checkpoints, !list && many.is_none(), "fine_tuning_job_id or most_recent"),
     ] {
         // A flag that is "false" is as good as left out.
-        ensure!(given(value).is_none_or(|value| value == "false") || fits, "{key} goes with {partners}");
+        ensure!(given(value).is_none_or(|value| value == "false") || fits, "{key} can only be used with {partners}");
     }
     let given: Vec<_> = selectors.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect();
     match given[..] {
@@ -169,9 +169,10 @@ fn require_status(query: &Query) -> Result<Vec<String>> {
     Ok(statuses)
 }
 
-/// A value as it stands in a message: nobody needs to see all of a long one, least of all if it is a key.
+/// A value as it stands in a message: nobody needs to see all of a long one, and nobody should see a key.
 fn shown(value: &str) -> String {
     match value.chars().count() {
+        _ if value.starts_with("sk-") => "not shown, as it may be an API key".into(),
         ..=100 => format!("{value:?}"),
         length => format!("a value of {length} characters"),
     }
@@ -194,7 +195,7 @@ fn duration(key: &str, value: &Option<String>, most: &str) -> Result<Option<Dura
         text.split(|c: char| c.is_ascii_digit()).all(|unit| ["", "d", "h", "m", "s", "ms"].contains(&unit));
     let parsed = humantime::parse_duration(text).ok().filter(|_| units_are_known);
     let Some(duration) = parsed else {
-        bail!("{key} is {}; it should be a duration in whole d, h, m, s or ms, such as 90s or 1h30m", shown(text));
+        bail!("{key} is {}; it should be a duration such as 90s or 1m30s, in whole d, h, m, s or ms", shown(text));
     };
     let limit = humantime::parse_duration(most)?;
     ensure!(

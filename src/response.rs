@@ -21,8 +21,12 @@ pub fn parse(headers: &HeaderMap, body: &[u8], endpoint: &Endpoint) -> Result<Va
         let content_type = header(headers, "content-type", endpoint).unwrap_or_default();
         let encoding = header(headers, "content-encoding", endpoint).filter(|encoding| encoding != "identity");
         let (retry, message, advice) = if let Some(encoding) = encoding {
-            let advice = format!("check {base_url}, and what changes responses on the way");
-            (Retry::Never, format!("answered in the encoding {encoding}, which this program did not accept"), advice)
+            let advice = format!("check {base_url}, and any proxy that compresses responses");
+            (
+                Retry::Never,
+                format!("answered with Content-Encoding {encoding}, which this program does not support"),
+                advice,
+            )
         } else if body.is_empty() {
             (Retry::After(None), "answered with an empty body".into(), format!("check {base_url}"))
         } else if error.is_eof() {
@@ -31,15 +35,16 @@ pub fn parse(headers: &HeaderMap, body: &[u8], endpoint: &Endpoint) -> Result<Va
         } else if content_type.contains("json") {
             (Retry::Never, format!("answered with JSON that cannot be parsed ({error})"), format!("check {base_url}"))
         } else {
-            let what = if content_type.is_empty() { "something" } else { &content_type };
+            let what = if content_type.is_empty() { "a body that is" } else { &format!("{content_type},") };
             let advice = format!("check {base_url}, and that no proxy or login page answers instead");
-            (Retry::Later, format!("answered with {what}, not JSON"), advice)
+            (Retry::Later, format!("answered with {what} not JSON"), advice)
         };
         RequestError::new(format!("{host} {message}"), advice, retry, Kind::Response).noting(request_id())
     })?;
     if endpoint.secrets.are_in_json(&answer.to_string()) {
         let message = format!("{host} answered with a secret in it (the API key, or a value in OPENAI_CUSTOM_HEADERS)");
-        let advice = "remove it there: it must not get into Terraform's state".into();
+        let advice =
+            "remove it there, from the job's metadata for instance: it must not get into Terraform's state".into();
         return Err(RequestError::new(message, advice, Retry::Never, Kind::Response).noting(request_id()));
     }
     Ok(answer)
@@ -55,11 +60,9 @@ pub fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], endpoint: &
         retry => retry,
     };
     let from_api = answer["error"]["message"].is_string();
-    let words =
-        own_words(&answer, body).map(|words| quote(&words, &endpoint.secrets)).filter(|words| !words.is_empty());
     let (key, base_url) = (&endpoint.key_variable, endpoint.base_url.name);
     let advice = match status.as_u16() {
-        300..=399 => format!("redirects are not followed: set {base_url} to the API's own address"),
+        301 | 302 | 303 | 307 | 308 => format!("redirects are not followed: set {base_url} to the API's own address"),
         401 if from_api => format!("check the API key in {key}"),
         403 if from_api => {
             format!("check what the API key in {key} may do, and for which organization and project")
@@ -70,15 +73,25 @@ pub fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], endpoint: &
             Retry::RateLimited(pause) => rate_limit_advice(pause).into(),
             _ => "reduce the request rate".into(),
         },
+        500.. => match retry {
+            Retry::RateLimited(_) => "try again later, or allow more time with timeout".into(),
+            _ => "try again later".into(),
+        },
         404 => format!("check {base_url}"),
-        400..=499 if words.is_none() => format!("check {base_url}"),
-        500.. => "try again later".into(),
-        _ => String::new(),
+        _ if from_api => String::new(),
+        _ => format!("check {base_url}"),
     };
-    let words = words.or_else(|| status.canonical_reason().map(Into::into)).unwrap_or_default();
-    let message = format!("{} answered HTTP {}: {words}", endpoint.host(), status.as_u16());
-    let kind = Kind::Status { status: status.as_u16(), from_api };
-    RequestError::new(message, advice, retry, kind).noting(request_id(headers, endpoint))
+    let number = status.as_u16();
+    let words = own_words(&answer, body).map(|words| quote(&words, &endpoint.secrets)).unwrap_or_default();
+    // Many pages have the status in their title.
+    let words = words.strip_prefix(&number.to_string()).unwrap_or(&words).trim().trim_end_matches('.');
+    let words = if words.is_empty() { status.canonical_reason().unwrap_or_default() } else { words };
+    let colon = if words.is_empty() { "" } else { ": " };
+    let message = format!("{} answered HTTP {number}{colon}{words}", endpoint.host());
+    let location = header(headers, "location", endpoint).map(|location| format!("to {location}"));
+    RequestError::new(message, advice, retry, Kind::Status { status: number, from_api })
+        .noting(location)
+        .noting(request_id(headers, endpoint))
 }
 
 /// More time helps only where `timeout` can be longer than the pause.
@@ -90,14 +103,15 @@ pub fn rate_limit_advice(pause: Option<Duration>) -> &'static str {
     }
 }
 
-/// What a server says of a refusal: in the API's form, in those that gateways use, or as the title of a page.
+/// What a server says of a refusal: in the API's form, in those of gateways and of AWS, or as the title of a page.
 fn own_words(answer: &Value, body: &[u8]) -> Option<String> {
-    let texts = [&answer["error"]["message"], &answer["error"], &answer["message"]];
+    let texts =
+        [&answer["error"]["message"], &answer["error"], &answer["message"], &answer["Message"], &answer["detail"]];
     let text = texts.into_iter().find_map(Value::as_str).map(ToOwned::to_owned);
     text.or_else(|| {
         let page = String::from_utf8_lossy(body);
-        let start = page.to_ascii_lowercase().find("<title>")? + "<title>".len();
-        Some(page[start..].split('<').next()?.to_owned())
+        let title = &page[page.to_ascii_lowercase().find("<title")?..];
+        Some(title.split(['>', '<']).nth(2)?.to_owned())
     })
 }
 

@@ -53,14 +53,14 @@ fn root_certs(certificates: Vec<CertificateDer>) -> RootCerts {
 }
 
 fn in_file(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let pem = fs::read(path).context("could not be read")?;
+    let pem = fs::read(path).context("it could not be read")?;
     Ok(CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect())
 }
 
 /// The certificates in the files that OpenSSL would read: those named by a hash, such as `5ed36f99.0`. A folder without
 /// any has not been prepared for OpenSSL, and all its files are read.
 fn in_folder(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let entries = fs::read_dir(path).context("could not be read")?;
+    let entries = fs::read_dir(path).context("it could not be read")?;
     let names: Vec<OsString> = entries.flatten().map(|entry| entry.file_name()).collect();
     let any_hashed = names.iter().any(is_hash);
     let names = names.iter().filter(|name| !any_hashed || is_hash(name));
@@ -75,7 +75,7 @@ fn is_hash(name: &OsString) -> bool {
 
 fn at_least_one(certificates: Vec<CertificateDer>) -> Result<Vec<CertificateDer>> {
     let usable = |certificate: &CertificateDer| RootCertStore::empty().add(certificate.clone()).is_ok();
-    ensure!(certificates.iter().any(usable), "has no certificate in PEM form");
+    ensure!(certificates.iter().any(usable), "it has no certificate in PEM format");
     Ok(certificates)
 }
 
@@ -126,10 +126,10 @@ mod tests {
         let folder = folder(&[("empty", ""), ("broken", broken), ("not-base64", &broken.replace("AAAA", "!"))]);
         for name in ["empty", "broken", "not-base64"] {
             let error = count(Some(folder.path().join(name)), None).unwrap_err();
-            assert!(format!("{error:#}").ends_with(": has no certificate in PEM form"), "{error:#}");
+            assert!(format!("{error:#}").ends_with(": it has no certificate in PEM format"), "{error:#}");
         }
         let error = count(Some(folder.path().join("missing")), None).unwrap_err();
-        assert!(format!("{error:#}").contains(": could not be read: "), "{error:#}");
+        assert!(format!("{error:#}").contains(": it could not be read: "), "{error:#}");
         assert!(count(None, Some(&folder.path().into())).is_err());
     }
 }

@@ -11,7 +11,7 @@ use crate::error::{Kind, RequestError};
 use crate::message::duration;
 use crate::proxy::Proxy;
 use crate::resolver::LookupError;
-use crate::retry::{MAX_RETRIES, Retry};
+use crate::retry::Retry;
 use crate::tls_error;
 
 /// The longest body that is read, in bytes.
@@ -34,13 +34,12 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What a time limit was, for messages. The last attempt may have had only what others had left of the timeout.
+    /// What a time limit was, for messages. All attempts have the timeout together, so the share of one says nothing.
     fn within(&self, limit: Duration) -> String {
-        let is_cut_short = self.attempt < self.timeout / (MAX_RETRIES + 1);
-        if is_cut_short {
-            format!("within the timeout of {}", duration(self.timeout))
-        } else {
+        if limit < self.attempt {
             format!("within {}", duration(limit))
+        } else {
+            format!("within the timeout of {}", duration(self.timeout))
         }
     }
 }
@@ -82,7 +81,7 @@ fn lookup(error: &LookupError, endpoint: &Endpoint, limits: Limits) -> RequestEr
 }
 
 fn connection(error: &ConnectError, endpoint: &Endpoint, limits: Limits) -> RequestError {
-    let (peer, source) = peer(endpoint, error.is_direct);
+    let (peer, source) = peer(endpoint, error.is_direct || error.step == Step::Proxy);
     if let Some(error) = rustls_error(&error.error) {
         return tls_error::sort(error, &peer, source, &endpoint.secrets);
     }
@@ -113,19 +112,24 @@ fn proxy(error: &Error, endpoint: &Endpoint, limits: Limits) -> RequestError {
         let has_user = endpoint.proxy.as_ref().is_some_and(|proxy| proxy.settings.username().is_some());
         let (retry, advice) = match status {
             407 if has_user => (Retry::Never, format!("check the user and the password in {source}")),
-            407 => (Retry::Never, format!("put USER:PASSWORD@ before the host in {source}")),
+            407 => (Retry::Never, format!("put USER:PASSWORD@ before the host in {source} (Basic authentication)")),
+            403 => (Retry::Never, format!("have it allow this host, or list the host in NO_PROXY")),
             500.. => (Retry::After(None), format!("check {base_url}, and that the proxy can reach it")),
-            _ => (Retry::Never, format!("have it allow this host, list the host in NO_PROXY, or check {source}")),
+            _ => (Retry::Never, format!("check that {source} is a forward proxy")),
         };
-        let message = format!("{peer} answered HTTP {status} to the request to connect to {host}");
+        let message = format!("{peer} answered HTTP {status} to CONNECT {host}");
         return RequestError::new(message, advice, retry, Kind::Connection);
     }
-    let message = match error {
-        Error::Timeout(_) => format!("no answer from {peer} {}", limits.within(limits.connect)),
-        Error::Protocol(_) => format!("{peer} does not answer in HTTP"),
-        error => format!("no answer from {peer}: {}", reason(error)),
+    let form = format!("check the scheme and the port in {source}");
+    let (message, advice) = match error {
+        Error::Timeout(_) => (
+            format!("{peer} did not connect to {host} {}", limits.within(limits.connect)),
+            format!("check that the proxy can reach it, and the scheme and the port in {source}"),
+        ),
+        Error::Protocol(_) => (format!("{peer} does not answer in HTTP"), form),
+        error => (format!("no answer from {peer}: {}", reason(error)), form),
     };
-    no_connection(message, format!("check the scheme and the port in {source}"))
+    no_connection(message, advice)
 }
 
 fn response(error: &Error, endpoint: &Endpoint, limits: Limits, is_body: bool) -> RequestError {
@@ -144,7 +148,11 @@ fn response(error: &Error, endpoint: &Endpoint, limits: Limits, is_body: bool) -
             (format!("the response from {host} is over {} MiB", MAX_BODY >> 20), String::new(), Retry::Never)
         }
         Error::Protocol(_) => (format!("{host} does not answer in HTTP"), format!("check {base_url}"), Retry::Later),
-        error => (format!("{what} from {host}: {}", reason(error)), "try again later".into(), Retry::After(None)),
+        error => (
+            format!("{what} from {host}: {}", reason(error)),
+            format!("check the scheme and the port in {base_url}, or try again later"),
+            Retry::After(None),
+        ),
     };
     RequestError::new(message, advice, retry, Kind::Response)
 }
@@ -162,12 +170,17 @@ fn rustls_error(error: &Error) -> Option<&rustls::Error> {
     }
 }
 
-/// The system's own words. A connection that is closed has none, only those of a library.
+/// The system's own words, where they are the same everywhere those of this program.
 fn reason(error: &Error) -> String {
     match error {
-        Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof => "the connection was closed".into(),
         Error::ConnectProxyFailed(_) => "the connection was closed".into(),
-        Error::Io(error) => error.to_string(),
+        Error::Io(error) => match error.kind() {
+            ErrorKind::UnexpectedEof => "the connection was closed".into(),
+            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
+                "the connection was reset".into()
+            }
+            _ => error.to_string(),
+        },
         _ => "the connection broke".into(),
     }
 }

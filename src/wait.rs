@@ -93,7 +93,8 @@ impl Waiting<'_> {
     }
 
     fn note(&mut self, result: Result<Job, RequestError>, now: Instant, clock: SystemTime) {
-        let estimate = |job: &Job| job.estimated_finish()?.duration_since(clock).ok();
+        let now_unix = clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let estimate = |job: &Job| Duration::from_secs(job.estimated_finish()?).checked_sub(now_unix);
         let pause = match &result {
             Ok(job) => estimate(job).map(|left| left.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)),
             Err(RequestError { retry: Retry::After(pause) | Retry::RateLimited(pause), .. }) => {

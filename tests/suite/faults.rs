@@ -116,7 +116,7 @@ fn each_fault_ends_in_one_line_within_its_time() {
             c.answer(START)?;
             c.write(b"content-length: 7\r\n\r\n{\"\xff\":1}")
         }),
-        ("another object", 1, r#"an object of the kind "list", not a fine-tuning job"#, |c| {
+        ("another object", 1, r#"an object of type "list", not a fine-tuning job"#, |c| {
             c.answer(&response("200 OK", &[], r#"{"object":"list","data":[]}"#))
         }),
         ("an array", 1, "JSON that is not a fine-tuning job", |c| c.answer(&response("200 OK", &[], "[]"))),
@@ -191,7 +191,7 @@ fn what_no_retry_can_help_is_not_retried() {
     for (play, expected) in [
         (
             long,
-            " (it asks for a pause of 2m, more than timeout leaves); reduce the request rate, or allow more time with \
+            " (Retry-After is 2m, more than timeout leaves); reduce the request rate, or allow more time with \
              timeout",
         ),
         (told, "answered HTTP 503: Service Unavailable; try again later"),
@@ -216,7 +216,7 @@ fn the_key_is_redacted_wherever_it_comes_from() {
     api.play(times(1, echo));
     let line = failure(1, program_for(&api).arg("ftjob-abc123"));
     assert!(
-        line.contains("Incorrect API key provided: [redacted]. (request ID [redacted]); check the API key"),
+        line.contains("Incorrect API key provided: [redacted] (request ID [redacted]); check the API key"),
         "{line}"
     );
 

@@ -50,17 +50,17 @@ fn no_match_says_what_came_nearest() {
     let line = |filters: &[&str]| failure(1, program_for(&api).arg("most_recent=true").args(filters));
     assert_eq!(
         line(&["status=running", "suffix=support"]),
-        "there is no fine-tuning job with status running and suffix support: none of 250 jobs matches; 125 match but \
-         for their status (cancelled, failed, succeeded)"
+        "there is no fine-tuning job with status running and suffix support: none of 250 jobs matches; 125 match \
+         except for status (cancelled, failed, succeeded)"
     );
     assert_eq!(
         line(&["model=gpt-5", r#"metadata={"env":"prod"}"#]),
-        "there is no fine-tuning job with model gpt-5 and metadata env=prod: none of 40 jobs matches; 40 match but for their \
+        "there is no fine-tuning job with model gpt-5 and metadata env=prod: none of 40 jobs matches; 40 match except for \
          model (davinci-002, gpt-4.1-2025-04-14)"
     );
     assert_eq!(
         line(&[r#"metadata={"env":"none"}"#]),
-        "there is no fine-tuning job with metadata env=none: none of 0 jobs matches"
+        "there is no fine-tuning job with metadata env=none: the API lists none"
     );
 }
 
@@ -138,14 +138,20 @@ fn combinations_that_make_no_sense_are_usage_errors() {
         ),
         (&["most_recent=false", "list=false"], "the query has no fine_tuning_job_id, such as ftjob-abc123 (nor "),
         (&["most_recent=yes"], r#"most_recent is "yes"; it can be "true" or "false""#),
-        (&["ftjob-abc123", "suffix=support"], "suffix goes with most_recent or list"),
-        (&["ftjob-abc123", r#"metadata={"a":"b"}"#], "metadata goes with most_recent or list"),
-        (&["most_recent=true", "limit=3"], "limit goes with list"),
-        (&["list=true", "wait=1h"], "wait goes with fine_tuning_job_id, fine_tuning_job_ids or most_recent"),
-        (&["list=true", "require_status=failed"], "require_status goes with fine_tuning_job_id, "),
-        (&["list=true", "require_available=30d"], "require_available goes with fine_tuning_job_id, "),
-        (&["list=true", "checkpoints=true"], "checkpoints goes with fine_tuning_job_id or most_recent"),
-        (&["fine_tuning_job_ids=[]", "checkpoints=true"], "checkpoints goes with fine_tuning_job_id or most_recent"),
+        (&["ftjob-abc123", "suffix=support"], "suffix can only be used with most_recent or list"),
+        (&["ftjob-abc123", r#"metadata={"a":"b"}"#], "metadata can only be used with most_recent or list"),
+        (&["most_recent=true", "limit=3"], "limit can only be used with list"),
+        (
+            &["list=true", "wait=1h"],
+            "wait can only be used with fine_tuning_job_id, fine_tuning_job_ids or most_recent",
+        ),
+        (&["list=true", "require_status=failed"], "require_status can only be used with fine_tuning_job_id, "),
+        (&["list=true", "require_available=30d"], "require_available can only be used with fine_tuning_job_id, "),
+        (&["list=true", "checkpoints=true"], "checkpoints can only be used with fine_tuning_job_id or most_recent"),
+        (
+            &["fine_tuning_job_ids=[]", "checkpoints=true"],
+            "checkpoints can only be used with fine_tuning_job_id or most_recent",
+        ),
         (&["ftjob-abc123", "require_available=3651d"], "more than zero and at most 3650d"),
         (&["ftjob-abc123", "availability=yes"], r#"availability is "yes"; it can be "true" or "false""#),
         (&["list=true", "limit=0"], r#"limit is "0"; it should be a whole number from 1 to 10000"#),

@@ -28,7 +28,7 @@ fn responses() {
     for (answer, expected) in [
         (
             json("401 Unauthorized", "Incorrect API key provided.", "invalid_api_key"),
-            "HOST answered HTTP 401: Incorrect API key provided. (request ID req_1); check the API key in OPENAI_API_KEY",
+            "HOST answered HTTP 401: Incorrect API key provided (request ID req_1); check the API key in OPENAI_API_KEY",
         ),
         (
             json(
@@ -41,8 +41,8 @@ fn responses() {
         ),
         (
             json("404 Not Found", "Could not find fine tune: ftjob-abc123", "fine_tune_not_found"),
-            "HOST answered HTTP 404: Could not find fine tune: ftjob-abc123 (request ID req_1); check the ID, and that the \
-             API key in OPENAI_API_KEY is of the project that owns the job",
+            "HOST answered HTTP 404: Could not find fine tune: ftjob-abc123 (request ID req_1); check the ID, \
+             OPENAI_BASE_URL, and that the API key in OPENAI_API_KEY belongs to the job's project",
         ),
         (
             json("429 Too Many Requests", "Rate limit reached for requests", "rate_limit_exceeded"),
@@ -50,7 +50,7 @@ fn responses() {
         ),
         (
             json("429 Too Many Requests", "You exceeded your current quota.", "insufficient_quota"),
-            "HOST answered HTTP 429: You exceeded your current quota. (request ID req_1); check the organization's plan and \
+            "HOST answered HTTP 429: You exceeded your current quota (request ID req_1); check the organization's plan and \
              billing",
         ),
         (
@@ -68,7 +68,7 @@ fn responses() {
         ),
         (
             json("400 Bad Request", "Invalid job ID.", "invalid_request"),
-            "HOST answered HTTP 400: Invalid job ID. (request ID req_1)",
+            "HOST answered HTTP 400: Invalid job ID (request ID req_1)",
         ),
         (
             plain("403 Forbidden", "application/json", r#"{"error":"blocked by waf rule 7"}"#),
@@ -83,14 +83,28 @@ fn responses() {
             "HOST answered HTTP 503: upstream draining; try again later",
         ),
         (
+            plain("401 Unauthorized", "application/json", r#"{"detail":"Authentication Error, no key."}"#),
+            "HOST answered HTTP 401: Authentication Error, no key; check OPENAI_BASE_URL, and the API key in OPENAI_API_KEY",
+        ),
+        (
+            plain("400 Bad Request", "text/html", "<html><title lang=en>400 No required SSL certificate was sent</title>"),
+            "HOST answered HTTP 400: No required SSL certificate was sent; check OPENAI_BASE_URL",
+        ),
+        (
+            response("308 Permanent Redirect", &[("location", "https://login.test/")], ""),
+            "HOST answered HTTP 308: Permanent Redirect (to https://login.test/); redirects are not followed: set \
+             OPENAI_BASE_URL to the API's own address",
+        ),
+        (plain("520 Unknown", "text/plain", ""), "HOST answered HTTP 520; try again later"),
+        (
             response("404 Not Found", &[("apim-request-id", "a-1")], r#"{"error":{"code":"404","message":"Resource not found"}}"#),
-            "HOST answered HTTP 404: Resource not found (request ID a-1); check the ID, and that the API key in \
-             OPENAI_API_KEY is of the project that owns the job",
+            "HOST answered HTTP 404: Resource not found (request ID a-1); check the ID, OPENAI_BASE_URL, and that the \
+             API key in OPENAI_API_KEY belongs to the job's project",
         ),
         (
             b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\n\x1f\x8b\x08\x00".to_vec(),
-            "HOST answered in the encoding gzip, which this program did not accept; check OPENAI_BASE_URL, and what \
-             changes responses on the way",
+            "HOST answered with Content-Encoding gzip, which this program does not support; check OPENAI_BASE_URL, and any \
+             proxy that compresses responses",
         ),
         (
             plain("302 Found", "text/html", ""),

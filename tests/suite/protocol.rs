@@ -164,7 +164,7 @@ fn mistakes_in_arguments_are_explained_before_any_request() {
         ("--verbose", r#"unknown option "verbose"; --help lists the options"#),
         ("fine_tuning_job_id=twice", r#"the key "fine_tuning_job_id" is given twice"#),
         ("timeot=60s", r#"unknown key "timeot"; the keys are "#),
-        ("timeout=60", r#"timeout is "60"; it should be a duration in whole d, h, m, s or ms, such as 90s or 1h30m"#),
+        ("timeout=60", r#"timeout is "60"; it should be a duration such as 90s or 1m30s, in whole d, h, m, s or ms"#),
         ("timeout=0s", "more than zero and at most 1h"),
         ("timeout=2h", "more than zero and at most 1h"),
         ("allow_http=yes", r#"it can be "true" or "false""#),

@@ -59,7 +59,7 @@ fn plain_http_through_a_proxy_must_be_allowed() {
     // A proxy takes `localhost` for its own, so what is safe without it is not safe with it.
     let mut command = program_behind(&proxy, "HTTP_PROXY", "http://PROXY");
     let line = failure(2, command.arg(format!("base_url={}", api.url())));
-    assert!(line.contains("would show the API key to the proxy: list the host in NO_PROXY"), "{line}");
+    assert!(line.contains("would show the API key to the proxy in HTTP_PROXY: list the host in NO_PROXY"), "{line}");
 
     let mut command = program_behind(&proxy, "HTTP_PROXY", "http://PROXY");
     command.env("NO_PROXY", "127.0.0.1").arg(format!("base_url={}", api.url()));
@@ -71,7 +71,10 @@ fn plain_http_through_a_proxy_must_be_allowed() {
 fn line(proxy: &Proxy, variable: &str, value: &str, ca: &CertificateAuthority) -> String {
     let mut command = program_behind(proxy, variable, value);
     let line = failure(1, command.env("SSL_CERT_FILE", ca.file()).arg(HTTPS));
-    line.replace(&proxy.address.to_string(), "PROXY").replace("could not read fine-tuning job ftjob-abc123: ", "")
+    let line = line.replace(&proxy.address.to_string(), "PROXY");
+    // On Windows the lower-case name finds it too.
+    let line = line.replace("https_proxy", "HTTPS_PROXY").replace("all_proxy", "ALL_PROXY");
+    line.replace("could not read fine-tuning job ftjob-abc123: ", "")
 }
 
 #[test]
@@ -88,14 +91,14 @@ fn what_goes_wrong_at_the_proxy_names_it_and_its_variable() {
             &wants_user,
             "HTTPS_PROXY",
             "http://PROXY",
-            "the proxy PROXY answered HTTP 407 to the request to connect to api.test:8443; put USER:PASSWORD@ before the \
-             host in HTTPS_PROXY",
+            "the proxy PROXY answered HTTP 407 to CONNECT api.test:8443; put USER:PASSWORD@ before the \
+             host in HTTPS_PROXY (Basic authentication)",
         ),
         (
             &wants_user,
             "ALL_PROXY",
             "http://user:hidden@PROXY",
-            "the proxy PROXY answered HTTP 407 to the request to connect to api.test:8443; check the user and the \
+            "the proxy PROXY answered HTTP 407 to CONNECT api.test:8443; check the user and the \
              password in ALL_PROXY",
         ),
         (
@@ -109,9 +112,9 @@ fn what_goes_wrong_at_the_proxy_names_it_and_its_variable() {
             &untrusted,
             "HTTPS_PROXY",
             "https://PROXY",
-            "the TLS handshake with the proxy PROXY failed: its certificate is signed by itself or by a certificate \
-             authority (CA) that this machine does not trust, or the server does not send its intermediate certificate; \
-             name the CA's PEM file in SSL_CERT_FILE, or have the server send its whole chain",
+            "the TLS handshake with the proxy PROXY failed: its certificate is self-signed, or signed by a certificate \
+             authority (CA) that is not among the root certificates, or it does not send its intermediate certificate; set \
+             SSL_CERT_FILE to the CA's PEM file, or have it send its whole chain",
         ),
         (
             &other_name,
@@ -130,13 +133,13 @@ fn what_goes_wrong_at_the_proxy_names_it_and_its_variable() {
     plain.refuse(["403 Forbidden"]);
     assert_eq!(
         line(&plain, "HTTPS_PROXY", "http://PROXY", &ca),
-        "the proxy PROXY answered HTTP 403 to the request to connect to api.test:8443; have it allow this host, list the host \
-         in NO_PROXY, or check HTTPS_PROXY"
+        "the proxy PROXY answered HTTP 403 to CONNECT api.test:8443; have it allow this host, or list the \
+         host in NO_PROXY"
     );
     plain.refuse(["503 Service Unavailable"; 3]);
     assert_eq!(
         line(&plain, "HTTPS_PROXY", "http://PROXY", &ca),
-        "the proxy PROXY answered HTTP 503 to the request to connect to api.test:8443 (after 3 attempts); check base_url, and that the proxy \
+        "the proxy PROXY answered HTTP 503 to CONNECT api.test:8443 (after 3 attempts); check base_url, and that the proxy \
          can reach it"
     );
     assert_eq!(api.connections(), 0);

@@ -45,7 +45,7 @@ fn azures_jobs_are_read_and_found() {
 fn azures_errors_are_told() {
     let api = SampleApi::start_as(Server::Azure, None);
     let line = failure(1, program_for(&api).arg("ftjob-none"));
-    let expected = "answered HTTP 404: The specified job could not be found. (request ID req_sample1); check the ID";
+    let expected = "answered HTTP 404: The specified job could not be found (request ID req_sample1); check the ID";
     assert!(line.contains(expected), "{line}");
     let line = failure(1, program_for(&api).args([FAILED, "require_status=succeeded"]));
     assert!(line.ends_with("is failed, not succeeded: jobFailed: The training file has too few examples."), "{line}");

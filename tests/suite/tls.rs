@@ -51,7 +51,7 @@ fn a_folder_that_was_prepared_for_openssl_is_read_as_openssl_does() {
     let untrusted = SampleApi::start_tls(other.server("127.0.0.1"));
     let folder = [("SSL_CERT_DIR", ca.folder())];
     assert_eq!(result(&mut program_trusting(&trusted, &folder))["status"], "succeeded");
-    assert!(failure(1, &mut program_trusting(&untrusted, &folder)).contains("does not trust"));
+    assert!(failure(1, &mut program_trusting(&untrusted, &folder)).contains("not among the root certificates"));
 }
 
 #[test]
@@ -65,13 +65,13 @@ fn only_the_named_certificates_count() {
     fs::write(path("broken"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
     fs::create_dir(path("folder")).unwrap();
     for (variable, name, expected) in [
-        ("SSL_CERT_FILE", "missing", "could not be read: "),
-        ("SSL_CERT_FILE", "folder", "could not be read: "),
-        ("SSL_CERT_FILE", "empty", "has no certificate in PEM form"),
-        ("SSL_CERT_FILE", "text", "has no certificate in PEM form"),
-        ("SSL_CERT_FILE", "broken", "has no certificate in PEM form"),
-        ("SSL_CERT_DIR", "missing", "could not be read: "),
-        ("SSL_CERT_DIR", "folder", "has no certificate in PEM form"),
+        ("SSL_CERT_FILE", "missing", "it could not be read: "),
+        ("SSL_CERT_FILE", "folder", "it could not be read: "),
+        ("SSL_CERT_FILE", "empty", "it has no certificate in PEM format"),
+        ("SSL_CERT_FILE", "text", "it has no certificate in PEM format"),
+        ("SSL_CERT_FILE", "broken", "it has no certificate in PEM format"),
+        ("SSL_CERT_DIR", "missing", "it could not be read: "),
+        ("SSL_CERT_DIR", "folder", "it has no certificate in PEM format"),
     ] {
         // The other variable is right, and does not make up for it.
         let right = if variable == "SSL_CERT_FILE" { "SSL_CERT_DIR" } else { "SSL_CERT_FILE" };
@@ -87,13 +87,13 @@ fn only_the_named_certificates_count() {
     result(&mut program_trusting(&plain, &[("SSL_CERT_FILE", &path("missing"))]));
 }
 
-const UNTRUSTED: &str = "its certificate is signed by itself or by a certificate authority (CA) that this machine does \
-    not trust, or the server does not send its intermediate certificate; name the CA's PEM file in SSL_CERT_FILE, or have \
-    the server send its whole chain";
-const OTHER_CA: &str = "its certificate is not signed by the CA of that name that this machine trusts; if the CA was made \
-    anew, name its new PEM file in SSL_CERT_FILE";
-const CA_AS_SERVER: &str = "its certificate is that of a CA, which no server may use; have one made with \
-    basicConstraints=CA:FALSE, and name it, or the CA that signed it, in SSL_CERT_FILE";
+const UNTRUSTED: &str = "its certificate is self-signed, or signed by a certificate authority (CA) that is not among the \
+    root certificates, or it does not send its intermediate certificate; set SSL_CERT_FILE to the CA's PEM file, or have it \
+    send its whole chain";
+const BAD_SIGNATURE: &str = "the signature of its certificate cannot be verified; if the CA was re-created under the same \
+    name, set SSL_CERT_FILE to its new PEM file; if an RSA key has fewer than 2048 bits, have it replaced";
+const CA_AS_SERVER: &str = "its certificate is that of a CA (CA:TRUE), which this program does not accept for a server; have \
+    it reissued with basicConstraints=CA:FALSE, and set SSL_CERT_FILE to it or to the CA that signed it";
 
 #[test]
 fn invalid_certificates_are_refused_without_a_retry() {
@@ -122,12 +122,13 @@ fn invalid_certificates_are_refused_without_a_retry() {
         (
             server(params_between("127.0.0.1", 2020, 2021)),
             ca.file(),
-            "its certificate has expired, or this machine's clock is wrong",
+            "its certificate, or one in its chain, expired on 2021-01-01; have it renewed, or correct this machine's clock",
         ),
         (
             server(params_between("127.0.0.1", 2990, 2999)),
             ca.file(),
-            "its certificate is not valid yet, or this machine's clock is wrong",
+            "its certificate, or one in its chain, is not valid before 2990-01-01; have it renewed, or correct this machine's \
+             clock",
         ),
         (
             server(params("api.test")),
@@ -135,34 +136,41 @@ fn invalid_certificates_are_refused_without_a_retry() {
             "its certificate is for api.test, not for 127.0.0.1; check OPENAI_BASE_URL",
         ),
         (
+            server(params("10.1.2.3")),
+            ca.file(),
+            "its certificate is for 10.1.2.3, not for 127.0.0.1; check OPENAI_BASE_URL",
+        ),
+        (
+            server(with(|params| params.subject_alt_names.clear())),
+            ca.file(),
+            "its certificate has no subject alternative name (SAN), and its common name does not count; have it reissued \
+             with subjectAltName=IP:127.0.0.1",
+        ),
+        (
             server(with(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth])),
             ca.file(),
-            "its certificate is not meant for a server; have one made with the extended key usage serverAuth",
+            "its certificate is not meant for a server; have it reissued with the extended key usage serverAuth",
         ),
         (
             ca.server_changing(version_1),
             ca.file(),
-            "its certificate is of X.509 version 1; have one of version 3 made (openssl x509 -req needs -extfile or \
+            "its certificate is of X.509 version 1; have it reissued as version 3 (openssl x509 -req needs -extfile or \
              -copy_extensions for it)",
         ),
         (
             ca.server_changing(signed_with_sha_224),
             ca.file(),
             "its certificate, or that of its CA, is signed with an algorithm that is not accepted, such as SHA-1; have it \
-             signed anew with SHA-256",
+             reissued with SHA-256",
         ),
-        (
-            ca.server_changing(|_, _| b"\x30\x00".to_vec()),
-            ca.file(),
-            "its certificate is malformed; have a new one made",
-        ),
+        (ca.server_changing(|_, _| b"\x30\x00".to_vec()), ca.file(), "its certificate is malformed; have it replaced"),
         (
             constrained.server("127.0.0.1"),
             constrained.file(),
             "its CA may not issue certificates for this name (name constraints); have another CA issue it",
         ),
-        (named("CA", key()).server("127.0.0.1"), ca.file(), OTHER_CA),
-        (named("CA", ed25519).server("127.0.0.1"), ca.file(), OTHER_CA),
+        (named("CA", key()).server("127.0.0.1"), ca.file(), BAD_SIGNATURE),
+        (named("CA", ed25519).server("127.0.0.1"), ca.file(), BAD_SIGNATURE),
         (CertificateAuthority::new().server("127.0.0.1"), ca.file(), UNTRUSTED),
         (ca.server_without_intermediate(), ca.file(), UNTRUSTED),
         (self_signed(params("127.0.0.1")).0, ca.file(), UNTRUSTED),
@@ -196,8 +204,10 @@ fn a_client_certificate_cannot_be_sent() {
     let ca = CertificateAuthority::new();
     let api = SampleApi::start_tls(ca.server_wanting_a_client_certificate());
     let line = failure(1, &mut program_trusting(&api, &[("SSL_CERT_FILE", &ca.file())]));
-    let expected = "failed: it requires a client certificate, which this program cannot send (after 3 attempts)";
+    let expected =
+        "failed: it requires a client certificate, which this program cannot send; have it accept clients without one";
     assert!(line.ends_with(expected), "{line}");
+    assert_eq!(api.connections(), 1);
 }
 
 /// The message when a server answers the first bytes of a handshake with these.
@@ -218,22 +228,19 @@ fn line_after(answer: &'static [u8]) -> String {
 
 #[test]
 fn handshakes_that_the_server_refuses() {
-    let old = "the TLS handshake with HOST failed: it supports no version or cipher suite of TLS that this program does; \
-               have it support TLS 1.2 or 1.3 with a modern cipher suite (after 3 attempts)";
+    let old = "it supports no version or cipher suite of TLS that this program does (after 3 attempts); have it support \
+               TLS 1.2 or 1.3 with a modern cipher suite";
+    let refused = "it requires a client certificate, which this program cannot send, or has no cipher suite or kind of \
+                   certificate in common with this program (after 3 attempts); have it accept clients without one, with a \
+                   modern cipher suite and an RSA, P-256, P-384 or Ed25519 certificate";
     for (answer, expected) in [
         // Alerts (RFC 8446, section 6): protocol_version, handshake_failure, unrecognized_name, internal_error.
         (b"\x15\x03\x01\0\x02\x02\x46", old),
-        (b"\x15\x03\x03\0\x02\x02\x28", old),
-        (
-            b"\x15\x03\x03\0\x02\x02\x70",
-            "the TLS handshake with HOST failed: it does not serve this host name (after 3 attempts)",
-        ),
-        (
-            b"\x15\x03\x03\0\x02\x02\x50",
-            "the TLS handshake with HOST failed: it ended the handshake with alert 80; try again later (after 3 attempts)",
-        ),
+        (b"\x15\x03\x03\0\x02\x02\x28", refused),
+        (b"\x15\x03\x03\0\x02\x02\x70", "it does not serve this host name (after 3 attempts); check base_url"),
+        (b"\x15\x03\x03\0\x02\x02\x50", "it ended the handshake with TLS alert 80 (after 3 attempts); try again later"),
     ] {
-        assert_eq!(line_after(answer), expected);
+        assert_eq!(line_after(answer), format!("the TLS handshake with HOST failed: {expected}"));
     }
     assert_eq!(
         line_after(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
@@ -247,15 +254,18 @@ fn a_server_that_closes_without_a_response() {
     let api = SampleApi::start_tls(ca.server("127.0.0.1"));
     api.play((0..3).map(|_| -> Fault { Box::new(|connection| connection.read_request().map(drop)) }));
     let line = failure(1, &mut program_trusting(&api, &[("SSL_CERT_FILE", &ca.file())]));
-    let expected =
-        format!("no response from {}: the connection was closed (after 3 attempts); try again later", api.address);
+    let expected = format!(
+        "no response from {}: the connection was closed (after 3 attempts); check the scheme and the port in \
+        OPENAI_BASE_URL, or try again later",
+        api.address
+    );
     assert!(line.ends_with(&expected), "{line}");
 }
 
 #[test]
 fn the_systems_root_certificates_do_not_accept_another_ca() {
     let api = SampleApi::start_tls(CertificateAuthority::new().server("127.0.0.1"));
-    assert!(failure(1, &mut program_trusting(&api, &[])).contains("that this machine does not trust"));
+    assert!(failure(1, &mut program_trusting(&api, &[])).contains("not among the root certificates"));
 }
 
 #[test]
@@ -276,7 +286,7 @@ fn a_handshake_that_ends_or_stalls_is_retried() {
     // The silent one never accepts; the system does that, and then nothing comes.
     for (address, expected) in [
         (addresses[0], " failed: "),
-        (addresses[1], " did not complete within 1s (after 2 attempts); check base_url and the network"),
+        (addresses[1], " did not complete within the timeout of 3s (after 2 attempts); check base_url and the network"),
     ] {
         let mut command = program();
         command.env("OPENAI_API_KEY", KEY).env("SSL_CERT_FILE", ca.file());

@@ -126,7 +126,7 @@ fn what_the_api_refuses_ends_a_wait() {
         // The first poll, and one after others.
         api.play([answering(refusal.clone())]);
         let line = failure(1, &mut waiting(&api));
-        assert!(line.contains(&format!("HTTP {}: The key has expired.", &status[..3])), "{line}");
+        assert!(line.contains(&format!("HTTP {}: The key has expired", &status[..3])), "{line}");
         api.play([answering(response("200 OK", &[], &polled("running").to_string())), answering(refusal)]);
         assert_eq!(failure(1, &mut waiting(&api)), line);
     }
@@ -280,7 +280,7 @@ fn mistakes_are_usage_errors() {
             "one of these with wait, or several separated by commas: succeeded, failed",
         ),
         (&["wait=8d"], "wait is \"8d\"; it should be more than zero and at most 7d"),
-        (&["wait=120"], "a duration in whole d, h, m, s or ms"),
+        (&["wait=120"], "it should be a duration such as 90s"),
     ] {
         let line = failure(2, program_for(&api).arg("ftjob-running").args(arguments));
         assert!(line.contains(expected), "{line}");
