@@ -99,7 +99,7 @@ variable "allow_http" {
 }
 
 variable "program" {
-  description = "The program: a name that is on the PATH of whatever runs Terraform, or a path; before it, a command that runs it and that command's arguments. Arguments behind it would replace the module's query."
+  description = "The program: a name that is on the PATH of whatever runs Terraform, or a path. A command that runs it, with arguments of its own, may stand before it. Arguments for the program itself are not allowed: they would replace the module's query."
   type        = list(string)
   default     = ["openai-fine-tuning-job"]
   nullable    = false
