@@ -102,7 +102,8 @@ impl<'a> Api<'a> {
             if query.last() == Some(&after) {
                 return Err(self.unexpected("the same page of checkpoints again"));
             } else if checkpoints.len() >= MAX_CHECKPOINTS {
-                return Err(self.unexpected(&format!("more than {MAX_CHECKPOINTS} checkpoints")));
+                let message = format!("the job has more than {MAX_CHECKPOINTS} checkpoints");
+                return Err(RequestError::new(message, String::new(), Retry::Never, Kind::Response));
             }
             query.truncate(1);
             query.push(after);
@@ -180,15 +181,15 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(60);
 
-    /// What the API, which gives this answer to every request, is asked for.
-    fn with_api<T>(answer: Value, ask: impl Fn(&Api, &Deadline) -> T) -> T {
+    /// Calls the API, which gives this answer to every request.
+    fn with_api<T>(answer: Value, call: impl Fn(&Api, &Deadline) -> T) -> T {
         let address = test_server::start(move |_| answer.clone());
         let endpoint = test_server::endpoint(&address.to_string());
-        ask(&Api::new(&endpoint, TIMEOUT), &Deadline::after(TIMEOUT))
+        call(&Api::new(&endpoint, TIMEOUT), &Deadline::after(TIMEOUT))
     }
 
     #[test]
-    fn only_the_job_that_was_asked_for_is_one() {
+    fn an_answer_with_another_job_is_an_error() {
         let job = json!({ "object": "fine_tuning.job", "id": "a", "status": "running" });
         assert_eq!(with_api(job, |api, deadline| api.job("a", deadline)).unwrap().status(), "running");
         for (answer, expected) in [

@@ -37,7 +37,7 @@ pub fn read_each(api: &Api, ids: &[&str], deadline: &Deadline) -> Vec<Result<Job
             match api.job(ids[index], deadline) {
                 // This connection cannot be made; the job is left to those that can.
                 Err(error) if error.kind == Kind::Connection => return queue.put_back(index, error),
-                Err(error) if error.ends_batch(api.client.was_answered()) => queue.end(index, error),
+                Err(error) if error.ends_batch(api.client.has_succeeded()) => queue.end(index, error),
                 result => queue.done(index, result),
             }
         }
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_concerns_all_jobs_ends_the_batch() {
+    fn an_error_for_all_jobs_ends_the_batch() {
         let queue = Queue::new(3, 2);
         assert_eq!(queue.take(), Some(0));
         queue.end(0, error("no key"));

@@ -36,26 +36,30 @@ impl Display for ConnectError {
 
 /// The steps of ureq's own connector.
 pub fn connector() -> impl Connector {
-    ().chain(Noting(ConnectProxyConnector::default(), Step::Proxy))
-        .chain(Noting(TcpConnector::default(), Step::Tcp))
-        .chain(Noting(RustlsConnector::default(), Step::Tls))
+    ().chain(WithStep { inner: ConnectProxyConnector::default(), step: Step::Proxy })
+        .chain(WithStep { inner: TcpConnector::default(), step: Step::Tcp })
+        .chain(WithStep { inner: RustlsConnector::default(), step: Step::Tls })
 }
 
+/// A connector that says in its errors which step it is.
 #[derive(Debug)]
-struct Noting<C>(C, Step);
+struct WithStep<C> {
+    inner: C,
+    step: Step,
+}
 
-impl<In: Transport, C: Connector<In>> Connector<In> for Noting<C> {
+impl<In: Transport, C: Connector<In>> Connector<In> for WithStep<C> {
     type Out = C::Out;
 
     fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<C::Out>, ureq::Error> {
-        self.0.connect(details, chained).map_err(|error| match error {
+        self.inner.connect(details, chained).map_err(|error| match error {
             // From the connection to the proxy, or from the lookup of its name.
             ureq::Error::Other(inner) if inner.is::<ConnectError>() || inner.is::<LookupError>() => {
                 ureq::Error::Other(inner)
             }
             error => {
                 let is_direct = details.config.proxy().is_none();
-                ureq::Error::Other(Box::new(ConnectError { step: self.1, is_direct, error }))
+                ureq::Error::Other(Box::new(ConnectError { step: self.step, is_direct, error }))
             }
         })
     }

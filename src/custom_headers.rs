@@ -35,7 +35,11 @@ pub fn parse(text: &str) -> Result<Vec<(HeaderName, String)>> {
 /// token by itself. A job may name its organization and its project.
 pub fn secrets(text: &str) -> impl Iterator<Item = Secret> {
     let is_secret = |name: &str| !["openai-organization", "openai-project"].contains(&&*name.to_ascii_lowercase());
-    let token = |value: &'_ str| value.split_once(' ').map(|(_, token)| token.trim_start().to_owned());
+    let is_scheme = |word: &str| ["basic", "bearer", "token"].contains(&&*word.to_ascii_lowercase());
+    let token = move |value: &'_ str| {
+        let (scheme, token) = value.split_once(' ')?;
+        is_scheme(scheme).then(|| token.trim_start().to_owned())
+    };
     let secrets = lines(text).filter(move |(_, name, _)| is_secret(name));
     let values = secrets.flat_map(move |(_, _, value)| [Some(value.to_owned()), token(value)]);
     values.flatten().map(Secret::new)
@@ -61,9 +65,10 @@ mod tests {
 
     #[test]
     fn values_and_their_tokens_are_secrets() {
-        let secrets = secrets("Authorization: Bearer  token-1\nx-key: token-2\nno colon\nOpenAI-Project: proj-1");
+        let secrets =
+            secrets("Authorization: Bearer  token-1\nx-key: token-2\nno colon\nOpenAI-Project: proj-1\nx: a b");
         let secrets: Vec<_> = secrets.map(|secret| secret.expose().to_owned()).collect();
-        assert_eq!(secrets, ["Bearer  token-1", "token-1", "token-2"]);
+        assert_eq!(secrets, ["Bearer  token-1", "token-1", "token-2", "a b"]);
     }
 
     #[test]

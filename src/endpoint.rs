@@ -84,11 +84,9 @@ impl Endpoint {
             proxy.as_ref().map_or("", |proxy| &proxy.variable)
         );
         let needs_tls = base_url.is_https() || proxy.as_ref().is_some_and(Proxy::is_https);
-        // rustls panics.
-        ensure!(
-            !needs_tls || SystemTime::now() >= SystemTime::UNIX_EPOCH,
-            "this machine's clock is before 1970, so no certificate can be verified; set it"
-        );
+        if needs_tls {
+            check_clock(SystemTime::now())?;
+        }
         let path = |name| env(name).filter(|value| !value.is_empty());
         let roots = needs_tls.then(|| roots::load(path("SSL_CERT_FILE"), path("SSL_CERT_DIR"))).transpose()?;
         let custom_headers = custom_headers::parse(&variable(custom_headers::VARIABLE)?.unwrap_or_default())?;
@@ -102,6 +100,15 @@ impl Endpoint {
     pub fn host(&self) -> &str {
         self.base_url.host()
     }
+}
+
+/// rustls panics at a time before 1970.
+fn check_clock(now: SystemTime) -> Result<()> {
+    ensure!(
+        now >= SystemTime::UNIX_EPOCH,
+        "this machine's clock is before 1970, so no certificate can be verified; set it"
+    );
+    Ok(())
 }
 
 /// What no message may show, known before the query is valid: what may be the API key, and the custom headers' values.
@@ -118,7 +125,7 @@ pub fn secrets(key_variable: Option<&str>, env: &dyn Fn(&str) -> Option<OsString
     secrets
 }
 
-/// An environment variable's value without surrounding blanks; an empty one is as good as unset.
+/// An environment variable's value without surrounding blanks; an empty one is the same as none.
 fn variable(name: &str, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Option<String>> {
     let Some(value) = env(name) else {
         return Ok(None);
@@ -140,11 +147,24 @@ fn key_variable(name: Option<&str>) -> Result<String> {
     Ok(name.into())
 }
 
-/// What may stand in a header. The value is not quoted, as it may be a secret.
+/// What a header may contain. The value is not quoted, as it may be a secret.
 fn visible_ascii(name: &str, value: String) -> Result<String> {
     ensure!(
         !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic()),
         "{name} contains a blank, a control character or a character outside ASCII: copy the whole value, and nothing else"
     );
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_before_1970_is_an_error() {
+        assert!(check_clock(SystemTime::UNIX_EPOCH).is_ok());
+        assert!(check_clock(SystemTime::UNIX_EPOCH - Duration::from_secs(1)).is_err());
+    }
 }

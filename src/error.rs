@@ -30,7 +30,7 @@ pub enum Kind {
     Connection,
     /// A response with this status; `from_api` if it has an error object of the API's, and is no gateway's page.
     Status { status: u16, from_api: bool },
-    /// A connection, but no response that could be used.
+    /// No response that could be used.
     Response,
 }
 
@@ -39,7 +39,7 @@ impl RequestError {
         RequestError { message, notes: Vec::new(), advice, retry, kind }
     }
 
-    pub fn noting(mut self, note: Option<String>) -> Self {
+    pub fn with_note(mut self, note: Option<String>) -> Self {
         self.notes.extend(note);
         self
     }
@@ -55,12 +55,35 @@ impl RequestError {
     }
 
     /// Whether all other jobs of a batch would be refused in the same way. What a gateway says counts only as long as
-    /// nothing else of this run `was_answered`.
-    pub fn ends_batch(&self, was_answered: bool) -> bool {
+    /// nothing else of this run `has_succeeded`.
+    pub fn ends_batch(&self, has_succeeded: bool) -> bool {
         match self.kind {
             Kind::Status { status: 401 | 403, from_api: true } => true,
-            Kind::Status { status: 300..=399 | 401 | 403, .. } => !was_answered,
+            Kind::Status { status: 300..=399 | 401 | 403, .. } => !has_succeeded,
             _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_error_for_all_jobs_ends_a_batch() {
+        let ends = |status, from_api, has_succeeded| {
+            let kind = Kind::Status { status, from_api };
+            RequestError::new(String::new(), String::new(), Retry::Never, kind).ends_batch(has_succeeded)
+        };
+        for status in [401, 403] {
+            assert!(ends(status, true, true) && ends(status, true, false), "{status}");
+        }
+        // From a gateway, perhaps of one of its machines alone.
+        for status in [302, 401, 403] {
+            assert!(!ends(status, false, true) && ends(status, false, false), "{status}");
+        }
+        for status in [400, 404, 500] {
+            assert!(!ends(status, true, false) && !ends(status, false, false), "{status}");
         }
     }
 }

@@ -1,5 +1,4 @@
-//! The tables of documented fields, a job's and a checkpoint's: where each field stands in the API's answer, and of which
-//! type it is.
+//! The tables of documented fields, a job's and a checkpoint's: where each field is in the API's answer, and its type.
 
 use serde_json::Value;
 
@@ -7,11 +6,11 @@ use Kind::{Flag, Json, Map, Number, Objects, Text, Texts};
 
 /// A documented attribute of a job.
 pub struct Field {
-    /// Where it stands in `job`; with `_` for `.` it is the flat key.
+    /// Where it is in `job`; with `_` for `.` it is the flat key.
     pub path: &'static str,
-    /// Where it stands in the API's answer.
+    /// Where it is in the API's answer.
     pub source: &'static str,
-    /// Whether it stands in what was looked up about the job instead.
+    /// Whether it is in what was looked up about the job instead.
     is_looked_up: bool,
     /// Where some servers have it instead, as a string.
     alternative: Option<&'static str>,
@@ -34,7 +33,7 @@ pub enum Kind {
     Json,
 }
 
-/// Source: the fine-tuning job object in OpenAI's API reference; `user_provided_suffix` and `organization_id` stand in
+/// Source: the fine-tuning job object in OpenAI's API reference; `user_provided_suffix` and `organization_id` are in
 /// its examples.
 pub const FIELDS: &[Field] = &[
     field("id", Text),
@@ -172,7 +171,7 @@ impl Kind {
 
 /// A field that the API sends beyond the table.
 pub struct Added<'a> {
-    /// The documented objects it stands in, each with a dot behind it.
+    /// The documented objects around it, each with a dot behind it.
     pub parents: String,
     pub name: String,
     pub value: &'a Value,
@@ -189,7 +188,7 @@ pub fn added<'a>(table: &[Field], api: &'a Value) -> Vec<Added<'a>> {
             } else if table.iter().any(|field| field.source.starts_with(&inside)) {
                 walk(table, &inside, value, found);
             } else if parents == "error." {
-                // `error` is the message itself, so whatever else is in it stands beside it.
+                // `error` is the message itself, so what else is in it goes beside it.
                 found.push(Added { parents: String::new(), name: format!("error_{name}"), value });
             } else {
                 found.push(Added { parents: parents.into(), name: name.clone(), value });

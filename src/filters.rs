@@ -59,9 +59,10 @@ pub struct Mismatches {
 }
 
 impl Mismatches {
-    pub fn add(&mut self, job: &Job, filters: &Filters) {
+    /// Counts a job with these mismatches.
+    pub fn add(&mut self, mismatches: &[(&'static str, &str)]) {
         self.jobs += 1;
-        if let [(name, instead)] = filters.mismatches(job)[..] {
+        if let [(name, instead)] = *mismatches {
             let (count, all_instead) = self.by_one.entry(name).or_default();
             *count += 1;
             all_instead.insert(instead.to_owned());
@@ -74,7 +75,7 @@ impl Display for Mismatches {
         if self.jobs == 0 {
             return f.write_str("the API lists none");
         }
-        write!(f, "none of {} jobs matches", self.jobs)?;
+        write!(f, "none of {} jobs match", self.jobs)?;
         if let Some((name, (count, instead))) = self.by_one.iter().max_by_key(|(_, (count, _))| count) {
             let instead: Vec<_> = instead.iter().take(TOLD).map(String::as_str).collect();
             write!(f, "; {count} match except for {name} ({})", instead.join(", "))?;
@@ -120,9 +121,9 @@ mod tests {
         let filters = Filters { status: Some("running".into()), suffix: Some("s".into()), ..Filters::default() };
         let mut mismatches = Mismatches::default();
         for (status, suffix) in [("failed", "s"), ("succeeded", "s"), ("running", "t"), ("failed", "t")] {
-            mismatches.add(&job(json!({ "status": status, "suffix": suffix })), &filters);
+            mismatches.add(&filters.mismatches(&job(json!({ "status": status, "suffix": suffix }))));
         }
-        let expected = "none of 4 jobs matches; 2 match except for status (failed, succeeded)";
+        let expected = "none of 4 jobs match; 2 match except for status (failed, succeeded)";
         assert_eq!(mismatches.to_string(), expected);
         assert_eq!(Mismatches::default().to_string(), "the API lists none");
     }

@@ -27,7 +27,7 @@ pub const STATUSES: &[&str] = &[
 /// The longest ID, in characters. OpenAI's have about 30, those of gateways up to 200.
 pub const MAX_ID: usize = 512;
 
-/// Whether this can be the ID of a job, which means that it can stand in a URL as it is.
+/// Whether this can be the ID of a job, so that it can be part of a URL as it is.
 pub fn is_id(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     (1..=MAX_ID).contains(&text.len()) && text.bytes().all(allowed)
@@ -96,7 +96,7 @@ impl Job {
 
     /// When the job is expected to be final, in Unix seconds, if the API says so.
     pub fn estimated_finish(&self) -> Option<u64> {
-        // 0 stands in the API reference's own example.
+        // The API reference's own example has 0.
         self.api["estimated_finish"].as_u64().filter(|seconds| *seconds > 0)
     }
 

@@ -1,10 +1,8 @@
 //! Finds jobs in the list, newest first.
 
-use std::{iter, mem};
-
 use anyhow::{Result, anyhow, ensure};
 
-use crate::api::{Api, MAX_PAGE, Page};
+use crate::api::{Api, MAX_PAGE};
 use crate::filters::{Filters, Mismatches};
 use crate::job::Job;
 use crate::message::shorten;
@@ -16,58 +14,48 @@ use crate::retry::Deadline;
 /// No job matches, with what came nearest; or the list could not be read.
 pub fn most_recent(api: &Api, filters: &Filters, deadline: &Deadline) -> Result<Job> {
     let mut mismatches = Mismatches::default();
-    let (mut jobs, _) = search(api, filters, 1, deadline, |job| mismatches.add(job, filters))?;
+    let (mut jobs, _) = search(api, filters, 1, deadline, &mut mismatches)?;
     jobs.pop().ok_or_else(|| anyhow!("there is no fine-tuning job{}: {mismatches}", shorten(filters.to_string(), 300)))
 }
 
 /// The newest jobs that match, at most `limit`, and whether there may be more of them.
 pub fn list(api: &Api, filters: &Filters, limit: usize, deadline: &Deadline) -> Result<(Vec<Job>, bool)> {
-    search(api, filters, limit, deadline, |_| ())
+    search(api, filters, limit, deadline, &mut Mismatches::default())
 }
 
-/// `mismatched` is given each job that does not match.
+/// Reads page after page until there are enough jobs that match; counts those that do not.
 fn search(
     api: &Api,
     filters: &Filters,
     limit: usize,
     deadline: &Deadline,
-    mut mismatched: impl FnMut(&Job),
+    mismatches: &mut Mismatches,
 ) -> Result<(Vec<Job>, bool)> {
     // Where the API applies all filters itself, one page of just these jobs should do.
-    let first = if filters.are_all_the_apis() { limit.min(MAX_PAGE) } else { MAX_PAGE };
-    let (mut jobs, mut has_more) = (Vec::new(), false);
-    for page in pages(api, first, filters, deadline) {
-        let page = page?;
-        has_more = page.has_more;
+    let mut size = if filters.are_all_the_apis() { limit.min(MAX_PAGE) } else { MAX_PAGE };
+    let (mut jobs, mut after) = (Vec::new(), None);
+    loop {
+        let page = api.jobs(size, after.as_deref(), &filters.metadata, deadline);
+        let page = page.map_err(|error| anyhow!("could not read the list of fine-tuning jobs: {error}"))?;
+        let last = page.jobs.last().map(|job| job.id().to_owned());
+        let mut has_more = page.has_more;
+        let is_new = if last.is_some() { last != after } else { !has_more };
+        ensure!(is_new, "the list of fine-tuning jobs does not end: the API sends the same page again");
         for job in page.jobs {
-            match filters.mismatches(&job).is_empty() {
-                true if jobs.len() < limit => jobs.push(job),
-                true => has_more = true,
-                false => mismatched(&job),
+            let mismatch = filters.mismatches(&job);
+            if !mismatch.is_empty() {
+                mismatches.add(&mismatch);
+            } else if jobs.len() < limit {
+                jobs.push(job);
+            } else {
+                has_more = true;
             }
         }
-        if jobs.len() == limit {
-            break;
+        if jobs.len() == limit || !has_more {
+            return Ok((jobs, has_more));
         }
+        (after, size) = (last, MAX_PAGE);
     }
-    Ok((jobs, has_more))
-}
-
-/// The pages of the list: one of `first` jobs, then such of the API's largest size. An error is the last that comes.
-fn pages(api: &Api, first: usize, filters: &Filters, deadline: &Deadline) -> impl Iterator<Item = Result<Page>> {
-    let (mut size, mut after, mut has_more) = (first, None, true);
-    iter::from_fn(move || {
-        mem::take(&mut has_more).then(|| {
-            let page = api.jobs(size, after.as_deref(), &filters.metadata, deadline);
-            let page = page.map_err(|error| anyhow!("could not read the list of fine-tuning jobs: {error}"))?;
-            let last = page.jobs.last().map(|job| job.id().to_owned());
-            let is_new = if last.is_some() { last != after } else { !page.has_more };
-            ensure!(is_new, "the list of fine-tuning jobs does not end: the API sends the same page again");
-            has_more = page.has_more;
-            (after, size) = (last, MAX_PAGE);
-            Ok(page)
-        })
-    })
 }
 
 #[cfg(test)]
@@ -81,7 +69,7 @@ mod tests {
     use super::*;
     use crate::test_server;
 
-    /// Searches a list of `count` jobs, whose newest has the highest number. Gives back the result, and the requests.
+    /// Searches a list of `count` jobs, whose newest has the highest number. Returns the result, and the requests.
     fn find(count: usize, filters: Filters, limit: usize) -> (Result<(Vec<Job>, bool)>, Vec<String>) {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let noted = requests.clone();

@@ -97,10 +97,10 @@ fn read(request: &Request, api: &Api, deadline: &Deadline) -> Result<Output> {
     match &request.selector {
         Selector::One(id) => one(id),
         Selector::Many(ids) => Ok(Output::ById(by_id(&ids.iter().map(String::as_str).collect::<Vec<_>>())?)),
-        Selector::MostRecent(filters) => match list::most_recent(api, filters, deadline)? {
-            newest if request.wait.is_some() => one(newest.id()),
-            newest => Ok(Output::One(newest)),
-        },
+        Selector::MostRecent(filters) => {
+            let newest = list::most_recent(api, filters, deadline)?;
+            if request.wait.is_some() { one(newest.id()) } else { Ok(Output::One(newest)) }
+        }
         Selector::List { filters, limit } => {
             let (jobs, has_more) = list::list(api, filters, *limit, deadline)?;
             Ok(Output::List { jobs, has_more })
@@ -118,7 +118,8 @@ fn look_up(request: &Request, api: &Api, jobs: &mut [Job], deadline: &Deadline) 
         let models = if any_model { Models::read(api, deadline)? } else { Models::default() };
         jobs.iter_mut().for_each(|job| models.look_up(job));
         if let Some(wanted) = request.require_available {
-            require::available(jobs, &models, wanted, SystemTime::now())?;
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            require::available(jobs, &models, wanted, now.as_secs())?;
         }
     }
     Ok(())

@@ -10,14 +10,20 @@ use crate::secret::Secrets;
 /// The most that is quoted of what a server said, in characters: what comes after it must still fit into the line.
 const MAX_QUOTE: usize = 500;
 
-/// What a server said, fit to stand within a message.
+/// What a server said, as part of a message.
 pub fn quote(text: &str, secrets: &Secrets) -> String {
     // Redacted before it is cut: a cut could leave most of a secret.
-    shorten(secrets.redact(&one_line(text)), MAX_QUOTE)
+    shorten(redacted_line(text, secrets), MAX_QUOTE)
+}
+
+/// The text in one line, with `[redacted]` in place of secrets.
+pub fn redacted_line(text: &str, secrets: &Secrets) -> String {
+    // Before the blanks in a secret are folded, and where others stood within it.
+    secrets.redact(&one_line(&secrets.redact(text)))
 }
 
 /// The text with its white space folded, and without anything that moves a terminal's cursor or turns its text around.
-pub fn one_line(text: &str) -> String {
+fn one_line(text: &str) -> String {
     let visible = |c: char| match c {
         '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => ' ',
         c if c.is_control() => ' ',
@@ -60,9 +66,9 @@ pub fn format_date(seconds: u64) -> Option<String> {
     Some(format_time(seconds)?[..10].to_owned())
 }
 
-/// What follows the one job that a message names, where there are more like it.
-pub fn first_of(count: usize, total: usize) -> String {
-    if count == 1 { String::new() } else { format!(" (the first of {count} such among {total} jobs)") }
+/// What follows the one job that a message names, where it holds for `count` of `total` jobs.
+pub fn and_others(count: usize, total: usize) -> String {
+    if count == 1 { String::new() } else { format!(" (and {} more of {total} jobs)", count - 1) }
 }
 
 #[cfg(test)]
@@ -96,6 +102,7 @@ mod tests {
         assert_eq!(quote("said sk-0123456789!", &secrets), "said [redacted]!");
         let long = format!("{}sk-0123456789", "x".repeat(MAX_QUOTE - 5));
         assert!(!quote(&long, &secrets).contains("sk-"));
-        assert!(!quote("sk-01234\u{200b}56789", &secrets).contains("sk-0123456789"));
+        secrets.add(Secret::new("two  blanks".into()));
+        assert_eq!(quote("said two  blanks", &secrets), "said [redacted]");
     }
 }

@@ -35,13 +35,13 @@ impl Models {
         Ok(Models(models))
     }
 
-    /// Notes for a job with a model whether that is in the list, and when it is shut down: a fine-tuned model is served
-    /// only until its base model is (OpenAI's deprecations page).
+    /// Stores in a job with a model whether that is in the list, and when it is shut down: a fine-tuned model is served only
+    /// until its base model is shut down (OpenAI's deprecations page).
     pub fn look_up(&self, job: &mut Job) {
         if let Some(model) = job.model() {
             let (own, base) = (self.find(model), self.find(job.base_model()));
-            let date = [own, base].into_iter().flatten().find_map(shutdown_date);
-            job.set_availability(own.is_some(), date);
+            let shutdown = [own, base].into_iter().flatten().find_map(shutdown);
+            job.set_availability(own.is_some(), shutdown.and_then(format_date));
         }
     }
 
@@ -51,18 +51,21 @@ impl Models {
     }
 }
 
-/// The day on which a model is shut down, as `YYYY-MM-DD` in UTC. OpenAI states a date (`shutdown_date`, the schema
-/// `Model` of openai/openai-openapi), Azure Unix seconds (`deprecation.inference`, the data-plane API's `Models - List`).
-pub fn shutdown_date(model: &Value) -> Option<String> {
+/// When a model is shut down, in Unix seconds: at midnight in UTC, as the day begins. OpenAI states a date
+/// (`shutdown_date`, the schema `Model` of openai/openai-openapi), Azure Unix seconds (`deprecation.inference`, the
+/// data-plane API's `Models - List`).
+pub fn shutdown(model: &Value) -> Option<u64> {
     if let Some(date) = model["shutdown_date"].as_str().and_then(|text| text.get(..10)) {
-        return midnight(date).map(|_| date.to_owned());
+        return midnight(date);
     }
-    format_date(model["deprecation"]["inference"].as_u64().filter(|seconds| *seconds > 0)?)
+    let seconds = model["deprecation"]["inference"].as_u64().filter(|seconds| *seconds > 0)?;
+    midnight(&format_date(seconds)?)
 }
 
-/// The time at which a day begins in UTC.
-pub fn midnight(date: &str) -> Option<SystemTime> {
-    parse_rfc3339(&format!("{date}T00:00:00Z")).ok()
+/// The time at which a day begins in UTC, in Unix seconds.
+pub fn midnight(date: &str) -> Option<u64> {
+    let time = parse_rfc3339(&format!("{date}T00:00:00Z")).ok()?;
+    Some(time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs())
 }
 
 #[cfg(test)]
@@ -84,7 +87,7 @@ mod tests {
             (json!({ "deprecation": { "inference": 0 } }), None),
             (json!({}), None),
         ] {
-            assert_eq!(shutdown_date(&model).as_deref(), date, "{model}");
+            assert_eq!(shutdown(&model).and_then(format_date).as_deref(), date, "{model}");
         }
     }
 

@@ -42,7 +42,7 @@ impl Output {
     /// The JSON text of the result, with a newline at its end.
     ///
     /// # Errors
-    /// A result that is longer than Terraform should be asked to take, with how many jobs would fit.
+    /// A result that is too long for Terraform, with how many jobs would fit.
     pub fn render(&self, indented: bool) -> Result<String> {
         match self {
             Output::One(job) => text(&flat(job), indented),
@@ -78,7 +78,7 @@ fn text(entries: &BTreeMap<String, String>, indented: bool) -> Result<String> {
 fn fits<'a>(texts: impl ExactSizeIterator<Item = &'a String>) -> String {
     let count = texts.len();
     let lengths = texts.scan(0, |sum, text| {
-        // As it stands in the result: a JSON text within a JSON string.
+        // As it is in the result: a JSON text within a JSON string.
         *sum += Value::from(text.as_str()).to_string().len();
         Some(*sum)
     });
@@ -225,7 +225,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(10_000))]
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
 
         #[test]
         fn any_job_flattens_without_loss(api in any_job()) {

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::retry::backoff;
 
+/// A server that names a shorter pause would have itself flooded with requests.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+
 #[derive(Default)]
 pub struct Pacing(Mutex<State>);
 
@@ -34,7 +37,7 @@ impl Pacing {
         let mut state = self.state();
         let is_known = state.set_at.is_some_and(|set_at| sent < set_at);
         let pause = match pause {
-            Some(pause) => pause,
+            Some(pause) => pause.max(SHORTEST_PAUSE),
             None if is_known => return,
             None => backoff(state.rejections, jitter),
         };
@@ -64,6 +67,9 @@ mod tests {
         pacing.rejected(start, start, Some(SECOND), 0.0);
         assert_eq!(pacing.delay(start + SECOND), SECOND * 2);
         assert_eq!(pacing.delay(start + SECOND * 5), Duration::ZERO);
+
+        pacing.rejected(start + SECOND * 5, start + SECOND * 5, Some(Duration::from_millis(1)), 0.0);
+        assert_eq!(pacing.delay(start + SECOND * 5), SHORTEST_PAUSE);
     }
 
     #[test]

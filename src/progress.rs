@@ -26,7 +26,7 @@ impl<'a> Progress<'a> {
         })
     }
 
-    /// Shows the status for the length of a pause, and first what the job with this ID reported. Gives back whether
+    /// Shows the status for the length of a pause, and first what the job with this ID reported. Returns whether
     /// anybody still reads the result.
     pub fn show(&mut self, status: &str, id: Option<&str>, pause: Duration) -> bool {
         let end = Instant::now() + pause;

@@ -74,10 +74,10 @@ fn is_bypassed(list: &str, host: &str, port: Option<u16>) -> bool {
         }
         // An IPv6 address has colons of its own, so it takes a port only in brackets.
         let (name, entry_port) = match entry.rsplit_once(':') {
-            Some((name, port)) if !name.contains(':') || name.ends_with(']') => (name, port.parse().ok()),
+            Some((name, port)) if !name.contains(':') || name.ends_with(']') => (name, Some(port)),
             _ => (entry.as_str(), None),
         };
-        if entry_port.is_some() && entry_port != port {
+        if entry_port.is_some_and(|entry| entry.parse().ok() != port) {
             return false;
         }
         if let Some(address) = address {
@@ -137,9 +137,11 @@ mod tests {
         ] {
             assert!(bypassed(list, "a.b.test"), "{list}");
         }
-        for list in ["", ",", "c.test", "xa.b.test", ".a.b", "b.test:80", "est", "1.2.3.4", "0.0.0.0/0"] {
+        for list in ["", ",", "c.test", "xa.b.test", ".a.b", "b.test:80", "b.test:https", "est", "1.2.3.4", "0.0.0.0/0"]
+        {
             assert!(!bypassed(list, "a.b.test"), "{list}");
         }
+        assert!(bypassed("b.test", "a.b.test."));
         for list in ["127.0.0.1", "127.0.0.1:443", "127.0.0.0/8", "10.0.0.0/8, 127.0.0.1/32"] {
             assert!(bypassed(list, "127.0.0.1"), "{list}");
         }

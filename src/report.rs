@@ -6,7 +6,7 @@ use std::process::{self, ExitCode};
 
 use anyhow::{Error, Result};
 
-use crate::message::{one_line, shorten};
+use crate::message::{redacted_line, shorten};
 use crate::secret::Secrets;
 
 /// The longest line, in characters.
@@ -21,7 +21,7 @@ pub fn exit_code(result: Result<()>, secrets: &Secrets) -> ExitCode {
 
 /// Says what went wrong. Nothing is left to be done when stderr is closed.
 pub fn error(exit_code: u8, error: &Error, secrets: &Secrets) -> ExitCode {
-    let line = shorten(secrets.redact(&one_line(&format!("{error:#}"))), MAX_LINE);
+    let line = shorten(redacted_line(&format!("{error:#}"), secrets), MAX_LINE);
     let _ = writeln!(io::stderr(), "{line}");
     ExitCode::from(exit_code)
 }

@@ -1,33 +1,34 @@
 //! What the jobs must have for the run to succeed: a status, or a model that is served for long enough.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 use crate::job::Job;
-use crate::message::{duration, first_of};
-use crate::models::{Models, midnight, shutdown_date};
+use crate::message::{and_others, duration, format_date};
+use crate::models::{Models, shutdown};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many jobs a message tells before it only counts them.
 const TOLD: usize = 3;
 
+/// Checks that every job has one of the statuses that are wanted, if any are.
+///
 /// # Errors
-/// The status of a job is none of those wanted, with the reason that the API gives. Any will do if none is wanted.
+/// A job has another status, with the reason that the API gives.
 pub fn status(jobs: &[Job], wanted: &[String]) -> Result<()> {
     let is_unmet = |job: &&Job| !wanted.is_empty() && wanted.iter().all(|wanted| wanted != job.status());
     let unmet: Vec<_> = jobs.iter().filter(is_unmet).collect();
     let Some(job) = unmet.first() else {
         return Ok(());
     };
-    let of = first_of(unmet.len(), jobs.len());
-    bail!("fine-tuning job {}{of} is {}, not {}{}", job.id(), job.progress(), wanted.join(" or "), reason(job))
+    let others = and_others(unmet.len(), jobs.len());
+    bail!("fine-tuning job {}{others} is {}, not {}{}", job.id(), job.progress(), wanted.join(" or "), reason(job))
 }
 
-/// # Errors
-/// A job's model is not served, or not for as long as `wanted` from `now`. Where no shutdown is announced, it counts as
-/// served for ever.
-pub fn available(jobs: &[Job], models: &Models, wanted: Duration, now: SystemTime) -> Result<()> {
+/// Checks that every job's model is served now, and for as long as `wanted` from `now`, in Unix seconds. Where no
+/// shutdown is announced, it counts as served for ever.
+pub fn available(jobs: &[Job], models: &Models, wanted: Duration, now: u64) -> Result<()> {
     let unmet: Vec<_> = jobs.iter().filter_map(|job| unavailable(job, models, wanted, now)).collect();
     match &unmet[..] {
         [] => Ok(()),
@@ -42,7 +43,7 @@ pub fn available(jobs: &[Job], models: &Models, wanted: Duration, now: SystemTim
 }
 
 /// Why a job's model is not served for long enough; none if it is.
-fn unavailable(job: &Job, models: &Models, wanted: Duration, now: SystemTime) -> Option<String> {
+fn unavailable(job: &Job, models: &Models, wanted: Duration, now: u64) -> Option<String> {
     let (id, base) = (job.id(), job.base_model());
     let Some(model) = job.model() else {
         return Some(format!(
@@ -51,33 +52,33 @@ fn unavailable(job: &Job, models: &Models, wanted: Duration, now: SystemTime) ->
             reason(job)
         ));
     };
-    let own = models.find(model);
-    let own_date = own.and_then(shutdown_date);
-    let base_date = models.find(base).and_then(shutdown_date);
-    if own.is_none() {
-        let known = match base_date {
-            Some(date) if midnight(&date)? <= now => format!("its base model {base} was shut down on {date}"),
-            Some(date) => format!("its base model {base} is served until {date}, so it may have been deleted"),
+    let date = |seconds| format_date(seconds).unwrap_or_default();
+    let base_shutdown = models.find(base).and_then(shutdown);
+    let Some(own) = models.find(model) else {
+        let known = match base_shutdown {
+            Some(time) if time <= now => format!("its base model {base} was shut down on {}", date(time)),
+            Some(time) => format!("its base model {base} is served until {}, so it may have been deleted", date(time)),
             None if models.find(base).is_some() => {
                 format!("its base model {base} still is, so it may have been deleted")
             }
             None => format!("nor is its base model {base}"),
         };
-        return Some(format!("the model {model} of fine-tuning job {id} is not served any longer ({known})"));
-    }
-    let date = own_date.clone().or(base_date)?;
-    let end = midnight(&date)?;
-    let left = end.duration_since(now).unwrap_or_default();
+        return Some(format!("the model {model} of fine-tuning job {id} is no longer served ({known})"));
+    };
+    let own_shutdown = shutdown(own);
+    let end = own_shutdown.or(base_shutdown)?;
+    let (date, left) = (date(end), Duration::from_secs(end.saturating_sub(now)));
     if left >= wanted {
         return None;
     }
     if left.is_zero() {
-        let what = if own_date.is_some() { "it".into() } else { format!("its base model {base}") };
+        let what = if own_shutdown.is_some() { "it".into() } else { format!("its base model {base}") };
         return Some(format!(
             "the model {model} of fine-tuning job {id} is still listed, but {what} was to be shut down on {date}"
         ));
     }
-    let why = if own_date.is_some() { String::new() } else { format!(" (its base model {base} is shut down then)") };
+    let why =
+        if own_shutdown.is_some() { String::new() } else { format!(" (its base model {base} is shut down then)") };
     let left = match left.as_secs() / DAY.as_secs() {
         0 => "less than a day from now".into(),
         1 => "1 day from now".into(),
@@ -98,6 +99,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::models;
 
     fn job(attributes: Value) -> Job {
         let mut api = attributes;
@@ -121,7 +123,7 @@ mod tests {
         assert_eq!(line(&jobs, &["succeeded", "failed", "running"]), None);
         assert_eq!(
             line(&jobs, &["succeeded"]).unwrap(),
-            "fine-tuning job b (the first of 2 such among 3 jobs) is failed, not succeeded: c: m"
+            "fine-tuning job b (and 1 more of 3 jobs) is failed, not succeeded: c: m"
         );
         assert_eq!(
             line(&jobs[2..], &["succeeded", "failed"]).unwrap(),
@@ -139,7 +141,7 @@ mod tests {
             json!({ "id": "ft:own", "shutdown_date": "2026-11-25" }),
             json!({ "id": "ft:young" }),
         ]);
-        let now = midnight("2026-11-24").unwrap();
+        let now = models::midnight("2026-11-24").unwrap();
         let job = |model: &str, base: &str| {
             job(json!({ "id": "ftjob-a", "model": base, "fine_tuned_model": model, "status": "succeeded" }))
         };
@@ -154,20 +156,16 @@ mod tests {
                 "is served until 2026-12-04 (its base model base is shut down then), 10 days from now, not for 30d",
             ),
             ("ft:own", "base", "is served until 2026-11-25, 1 day from now, not for 30d"),
-            ("ft:gone", "old", "is not served any longer (its base model old was shut down on 2026-10-23)"),
-            (
-                "ft:gone",
-                "young",
-                "is not served any longer (its base model young still is, so it may have been deleted)",
-            ),
-            ("ft:gone", "ancient", "is not served any longer (nor is its base model ancient)"),
+            ("ft:gone", "old", "is no longer served (its base model old was shut down on 2026-10-23)"),
+            ("ft:gone", "young", "is no longer served (its base model young still is, so it may have been deleted)"),
+            ("ft:gone", "ancient", "is no longer served (nor is its base model ancient)"),
         ] {
             let expected = format!("the model {model} of fine-tuning job ftjob-a {expected}");
             assert_eq!(line(&[job(model, base)], 30, now).unwrap(), expected);
         }
-        let noon = now + DAY / 2;
+        let noon = now + DAY.as_secs() / 2;
         assert!(line(&[job("ft:own", "base")], 30, noon).unwrap().contains(", less than a day from now, "));
-        let later = now + DAY * 30;
+        let later = now + DAY.as_secs() * 30;
         for (model, base, expected) in [
             ("ft:base", "base", "is still listed, but its base model base was to be shut down on 2026-12-04"),
             ("ft:own", "base", "is still listed, but it was to be shut down on 2026-11-25"),

@@ -55,7 +55,7 @@ impl Resolver {
         Resolver { lookup: Arc::new(lookup), newest: Arc::default() }
     }
 
-    /// Looks the name up anew for the next connection: after a failed one, it may have other addresses by now.
+    /// Has the next connection look the name up again: after a failed one, it may have other addresses by now.
     pub fn forget(&self) {
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -8,10 +8,7 @@ use ureq::http::{HeaderMap, StatusCode};
 use crate::endpoint::Endpoint;
 use crate::error::{Kind, RequestError};
 use crate::message::quote;
-use crate::retry::Retry;
-
-/// The longest that `timeout` can be.
-const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+use crate::retry::{MAX_TIMEOUT, Retry};
 
 /// The JSON of a response with status 200.
 pub fn parse(headers: &HeaderMap, body: &[u8], endpoint: &Endpoint) -> Result<Value, RequestError> {
@@ -39,13 +36,14 @@ pub fn parse(headers: &HeaderMap, body: &[u8], endpoint: &Endpoint) -> Result<Va
             let advice = format!("check {base_url}, and that no proxy or login page answers instead");
             (Retry::Later, format!("answered with {what} not JSON"), advice)
         };
-        RequestError::new(format!("{host} {message}"), advice, retry, Kind::Response).noting(request_id())
+        RequestError::new(format!("{host} {message}"), advice, retry, Kind::Response).with_note(request_id())
     })?;
     if endpoint.secrets.are_in_json(&answer.to_string()) {
-        let message = format!("{host} answered with a secret in it (the API key, or a value in OPENAI_CUSTOM_HEADERS)");
+        let message =
+            format!("{host} sent a response that contains a secret (the API key, or a value in OPENAI_CUSTOM_HEADERS)");
         let advice =
             "remove it there, from the job's metadata for instance: it must not get into Terraform's state".into();
-        return Err(RequestError::new(message, advice, Retry::Never, Kind::Response).noting(request_id()));
+        return Err(RequestError::new(message, advice, Retry::Never, Kind::Response).with_note(request_id()));
     }
     Ok(answer)
 }
@@ -90,8 +88,8 @@ pub fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], endpoint: &
     let message = format!("{} answered HTTP {number}{colon}{words}", endpoint.host());
     let location = header(headers, "location", endpoint).map(|location| format!("to {location}"));
     RequestError::new(message, advice, retry, Kind::Status { status: number, from_api })
-        .noting(location)
-        .noting(request_id(headers, endpoint))
+        .with_note(location)
+        .with_note(request_id(headers, endpoint))
 }
 
 /// More time helps only where `timeout` can be longer than the pause.

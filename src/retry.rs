@@ -5,6 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ureq::http::{HeaderMap, StatusCode};
 
+/// The longest that `timeout` can be.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// How often a request is sent again after it failed.
 pub const MAX_RETRIES: u32 = 2;
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);

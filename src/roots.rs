@@ -29,6 +29,7 @@ pub fn load(file: Option<OsString>, folders: Option<OsString>) -> Result<RootCer
         let found = in_folder(&folder).and_then(at_least_one);
         certificates.extend(found.with_context(|| format!("SSL_CERT_DIR={}", folder.display()))?);
     }
+    ensure!(!certificates.is_empty(), "SSL_CERT_DIR names no folder");
     Ok(root_certs(certificates))
 }
 
@@ -41,10 +42,17 @@ fn system() -> RootCerts {
 #[cfg(not(any(windows, target_os = "macos")))]
 fn system() -> RootCerts {
     let system = openssl_probe::probe();
-    let bundles = system.cert_file.iter().map(|file| in_file(file));
-    let folders = system.cert_dir.iter().map(|folder| in_folder(folder));
-    let found = bundles.chain(folders).find_map(|found| found.and_then(at_least_one).ok());
-    found.map_or(RootCerts::WebPki, root_certs)
+    first_found(&system.cert_file, &system.cert_dir).map_or(RootCerts::WebPki, root_certs)
+}
+
+#[cfg(not(any(windows, target_os = "macos")))]
+fn first_found<'a>(
+    files: impl IntoIterator<Item = &'a std::path::PathBuf>,
+    folders: impl IntoIterator<Item = &'a std::path::PathBuf>,
+) -> Option<Vec<CertificateDer<'static>>> {
+    let bundles = files.into_iter().map(|file| in_file(file));
+    let folders = folders.into_iter().map(|folder| in_folder(folder));
+    bundles.chain(folders).find_map(|found| found.and_then(at_least_one).ok())
 }
 
 fn root_certs(certificates: Vec<CertificateDer>) -> RootCerts {
@@ -115,6 +123,16 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(any(windows, target_os = "macos")))]
+    fn the_systems_bundle_comes_before_its_folder() {
+        let folder = folder(&[("bundle", &(pem() + &pem())), ("other", &pem()), ("empty", "")]);
+        let path = |name: &str| folder.path().join(name);
+        let count = |file: &str| first_found(&[path(file)], &[folder.path().into()]).unwrap().len();
+        assert_eq!([count("bundle"), count("empty")], [2, 3]);
+        assert!(first_found(&[path("empty")], &[path("missing")]).is_none());
+    }
+
+    #[test]
     fn only_hashed_names_count_in_a_folder_that_has_any() {
         let folder = folder(&[("0a1b2c3d.0", &pem()), ("0a1b2c3d.x", &pem()), ("other.pem", &pem())]);
         assert_eq!(count(None, Some(&folder.path().into())).unwrap(), 1);
@@ -131,5 +149,9 @@ mod tests {
         let error = count(Some(folder.path().join("missing")), None).unwrap_err();
         assert!(format!("{error:#}").contains(": it could not be read: "), "{error:#}");
         assert!(count(None, Some(&folder.path().into())).is_err());
+        assert_eq!(
+            count(None, Some(&env::join_paths(["", ""]).unwrap())).unwrap_err().to_string(),
+            "SSL_CERT_DIR names no folder"
+        );
     }
 }

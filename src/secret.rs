@@ -1,8 +1,8 @@
-//! Values that must never be shown: the API key, and whatever else is sent as one.
+//! Values that must never be shown: the API key, and the values of custom headers.
 
 use serde_json::Value;
 
-/// A value that has no `Debug` and no `Display`; whoever needs its text has to ask for it by name.
+/// A value that has no `Debug` and no `Display`: only `expose` returns its text.
 #[derive(Clone)]
 pub struct Secret(String);
 
@@ -21,7 +21,7 @@ impl Secret {
 pub struct Secrets(Vec<Secret>);
 
 impl Secrets {
-    /// A shorter secret, in bytes, stands in too many innocent texts to look for it.
+    /// In bytes. Shorter secrets are not redacted: they occur in other texts by chance.
     const SHORTEST: usize = 8;
 
     pub fn add(&mut self, secret: Secret) {
@@ -37,7 +37,7 @@ impl Secrets {
         self.0.iter().fold(text.to_owned(), |text, secret| text.replace(&secret.0, "[redacted]"))
     }
 
-    /// Whether a secret stands in a compact JSON text, in a string or as a name.
+    /// Whether a secret is in a compact JSON text, in a string or as a name.
     pub fn are_in_json(&self, json: &str) -> bool {
         self.0.iter().any(|secret| {
             let quoted = Value::from(secret.expose()).to_string();

@@ -11,8 +11,8 @@ pub fn print(text: &str) -> Result<()> {
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context("could not write the result to stdout")
 }
 
-/// Sleeps, but not after the reader of a pipe has gone: who started the program was killed. Gives back whether there
-/// may still be a reader.
+/// Sleeps, but no longer than the reader of a pipe is there: it goes when whoever started the program is killed. Returns
+/// whether there may still be a reader.
 #[cfg(unix)]
 pub fn sleep_while_read(pause: Duration) -> bool {
     use std::thread;

@@ -10,7 +10,7 @@ use crate::base_url::BaseUrl;
 use crate::endpoint::{DEFAULT_KEY_VARIABLE, Endpoint};
 use crate::secret::{Secret, Secrets};
 
-/// Starts a server that gives `answer` of the path and query, and gives back where it is.
+/// Starts a server that answers with `answer` of the path and query, and returns its address.
 pub fn start(answer: impl Fn(&str) -> Value + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! Says why a TLS handshake failed: what is wrong with a certificate, and who can mend it.
+//! Says why a TLS handshake failed: what is wrong, and how to fix it.
 
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, OtherError};
@@ -53,7 +53,7 @@ pub fn sort(error: &rustls::Error, peer: &str, source: &str, secrets: &Secrets) 
         }
         rustls::Error::AlertReceived(alert) => (self::alert(*alert, source), transient),
         rustls::Error::InvalidMessage(_) => {
-            (("it does not answer in TLS".into(), format!("check the scheme and the port in {source}")), Retry::Never)
+            (("it does not speak TLS".into(), format!("check the scheme and the port in {source}")), Retry::Never)
         }
         rustls::Error::PeerIncompatible(_) => (explained(OLD_TLS), transient),
         rustls::Error::General(_) => (explained(("this system could not verify it", "try again later")), transient),
@@ -275,6 +275,8 @@ mod tests {
         assert_eq!(retry(rustls::Error::InvalidCertificate(CertificateError::Expired)), Retry::Never);
         assert_eq!(retry(rustls::Error::AlertReceived(AlertDescription::InternalError)), Retry::After(None));
         assert_eq!(retry(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)), Retry::Never);
+        let incompatible = rustls::PeerIncompatible::NoCipherSuitesInCommon;
+        assert_eq!(retry(rustls::Error::PeerIncompatible(incompatible)), Retry::After(None));
         assert_eq!(retry(rustls::Error::DecryptError), Retry::After(None));
     }
 }

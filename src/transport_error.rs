@@ -55,7 +55,7 @@ pub fn sort(error: &Error, endpoint: &Endpoint, limits: Limits, is_body: bool) -
         }
     }
     // In TLS 1.3, a server says only after the handshake that it wants a client certificate.
-    if let Some(error) = rustls_error(error) {
+    if let Some(error) = rustls_error(error).filter(|_| !is_body) {
         return tls_error::sort(error, endpoint.host(), endpoint.base_url.name, &endpoint.secrets);
     }
     response(error, endpoint, limits, is_body)
@@ -102,7 +102,8 @@ fn connection(error: &ConnectError, endpoint: &Endpoint, limits: Limits) -> Requ
 
 /// What goes wrong between the connection to the proxy and the one through it.
 fn proxy(error: &Error, endpoint: &Endpoint, limits: Limits) -> RequestError {
-    let ((peer, source), (host, base_url)) = (peer(endpoint, true), (endpoint.host(), endpoint.base_url.name));
+    let (peer, source) = peer(endpoint, true);
+    let host = endpoint.host();
     // ureq has the status only in its text: "proxy server responded 407/407".
     let status = match error {
         Error::ConnectProxyFailed(text) => text.split(['/', ' ']).find_map(|word| word.parse::<u16>().ok()),
@@ -113,8 +114,8 @@ fn proxy(error: &Error, endpoint: &Endpoint, limits: Limits) -> RequestError {
         let (retry, advice) = match status {
             407 if has_user => (Retry::Never, format!("check the user and the password in {source}")),
             407 => (Retry::Never, format!("put USER:PASSWORD@ before the host in {source} (Basic authentication)")),
-            403 => (Retry::Never, format!("have it allow this host, or list the host in NO_PROXY")),
-            500.. => (Retry::After(None), format!("check {base_url}, and that the proxy can reach it")),
+            403 => (Retry::Never, "have it allow this host, or list the host in NO_PROXY".into()),
+            500.. => (Retry::After(None), format!("check {}, and that the proxy can reach it", endpoint.base_url.name)),
             _ => (Retry::Never, format!("check that {source} is a forward proxy")),
         };
         let message = format!("{peer} answered HTTP {status} to CONNECT {host}");
@@ -126,7 +127,7 @@ fn proxy(error: &Error, endpoint: &Endpoint, limits: Limits) -> RequestError {
             format!("{peer} did not connect to {host} {}", limits.within(limits.connect)),
             format!("check that the proxy can reach it, and the scheme and the port in {source}"),
         ),
-        Error::Protocol(_) => (format!("{peer} does not answer in HTTP"), form),
+        Error::Protocol(_) => (format!("{peer} does not speak HTTP"), form),
         error => (format!("no answer from {peer}: {}", reason(error)), form),
     };
     no_connection(message, advice)
@@ -147,7 +148,7 @@ fn response(error: &Error, endpoint: &Endpoint, limits: Limits, is_body: bool) -
         Error::BodyExceedsLimit(_) => {
             (format!("the response from {host} is over {} MiB", MAX_BODY >> 20), String::new(), Retry::Never)
         }
-        Error::Protocol(_) => (format!("{host} does not answer in HTTP"), format!("check {base_url}"), Retry::Later),
+        Error::Protocol(_) => (format!("{host} does not speak HTTP"), format!("check {base_url}"), Retry::Later),
         error => (
             format!("{what} from {host}: {}", reason(error)),
             format!("check the scheme and the port in {base_url}, or try again later"),
@@ -179,8 +180,51 @@ fn reason(error: &Error) -> String {
             ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
                 "the connection was reset".into()
             }
-            _ => error.to_string(),
+            // Those of a library are in an error of its own.
+            _ if error.get_ref().is_none() => error.to_string(),
+            _ => "the connection broke".into(),
         },
         _ => "the connection broke".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::test_server;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_share_of_the_timeout_is_told_as_the_timeout() {
+        let within = |connect, attempt| {
+            let limits = Limits { connect: SECOND * connect, attempt: SECOND * attempt, timeout: SECOND * 60 };
+            [limits.within(limits.connect), limits.within(limits.attempt)]
+        };
+        assert_eq!(within(5, 20), ["within 5s", "within the timeout of 1m"]);
+        assert_eq!(within(1, 1), ["within the timeout of 1m"; 2]);
+    }
+
+    #[test]
+    fn errors_after_the_handshake_have_no_librarys_words() {
+        let endpoint = test_server::endpoint("a.test");
+        let limits = Limits { connect: SECOND, attempt: SECOND, timeout: SECOND };
+        let tls = || Error::Io(io::Error::other(rustls::Error::DecryptError));
+        for (error, is_body, expected, kind) in [
+            (tls(), true, "only part of a response from a.test: the connection broke", Kind::Response),
+            (tls(), false, "the TLS handshake with a.test failed: it violates the TLS protocol", Kind::Connection),
+            (
+                Error::Io(ErrorKind::BrokenPipe.into()),
+                false,
+                "no response from a.test: the connection was reset",
+                Kind::Response,
+            ),
+            (Error::ConnectionFailed, false, "no response from a.test: the connection broke", Kind::Response),
+        ] {
+            let error = sort(&error, &endpoint, limits, is_body);
+            assert_eq!((error.message.as_str(), error.kind, error.retry), (expected, kind, Retry::After(None)));
+        }
     }
 }

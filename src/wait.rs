@@ -1,4 +1,4 @@
-//! Waits until jobs are final: polls that grow rarer, and errors that are waited out.
+//! Polls jobs until they are final, and tolerates errors in between.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,7 +8,7 @@ use crate::api::Api;
 use crate::batch;
 use crate::error::RequestError;
 use crate::job::Job;
-use crate::message::{duration, first_of};
+use crate::message::{and_others, duration};
 use crate::progress::Progress;
 use crate::retry::{Deadline, Retry};
 use crate::stdout::sleep_while_read;
@@ -24,7 +24,7 @@ struct Waiting<'a> {
     /// Why it could not be read since.
     error: Option<RequestError>,
     next_poll: Instant,
-    /// The pause where neither the server nor the estimate says another.
+    /// The next pause, unless the server or the estimate gives another.
     pause: Duration,
 }
 
@@ -32,7 +32,7 @@ struct Waiting<'a> {
 /// each poll; jobs that are final are not polled again.
 ///
 /// # Errors
-/// The time is up, or a poll failed in a way that waiting will not mend. Other errors are waited out.
+/// The time is up, or a poll failed for good. Other errors are waited out.
 pub fn until_final(api: &Api, ids: &[&str], wait: Duration, timeout: Duration) -> Result<Vec<Job>> {
     let start = Instant::now();
     let end = start + wait;
@@ -42,10 +42,10 @@ pub fn until_final(api: &Api, ids: &[&str], wait: Duration, timeout: Duration) -
     let mut jobs: Vec<_> =
         ids.iter().map(|id| Waiting { id, job: None, error: None, next_poll: start, pause: SHORTEST_PAUSE }).collect();
     let mut progress = Progress::new(api);
-    let mut is_last = false;
+    let mut poll_all = false;
     loop {
         let poll_start = Instant::now();
-        poll(api, &mut jobs, &Deadline::after(timeout.min(left())), is_last)?;
+        poll(api, &mut jobs, &Deadline::after(timeout.min(left())), poll_all)?;
         if jobs.iter().all(Waiting::is_final) {
             return Ok(jobs.into_iter().filter_map(|waiting| waiting.job).collect());
         }
@@ -54,27 +54,27 @@ pub fn until_final(api: &Api, ids: &[&str], wait: Duration, timeout: Duration) -
         }
         // The last poll begins early enough to finish: as long before the end as this one took.
         let until_last = left().saturating_sub(poll_start.elapsed().max(shortest_poll));
-        let pause = next_pause(&jobs, Instant::now()).max(api.client.held_back());
-        is_last = pause >= until_last;
+        let pause = next_pause(&jobs, Instant::now()).max(api.client.rate_limit_delay());
+        poll_all = pause >= until_last;
         let pause = pause.min(until_last);
         let has_reader = match &mut progress {
             Some(progress) => progress.show(&status(&jobs), only_id(ids), pause),
             None => sleep_while_read(pause),
         };
-        ensure!(has_reader, "nobody reads the result any longer, so the wait has ended");
+        ensure!(has_reader, "stdout has been closed, so the wait has ended");
     }
 }
 
 /// Reads the jobs that are due, or all that are not final.
-fn poll(api: &Api, jobs: &mut [Waiting], deadline: &Deadline, is_last: bool) -> Result<()> {
+fn poll(api: &Api, jobs: &mut [Waiting], deadline: &Deadline, poll_all: bool) -> Result<()> {
     let now = Instant::now();
-    let mut due: Vec<_> = jobs.iter_mut().filter(|job| !job.is_final() && (is_last || job.next_poll <= now)).collect();
+    let mut due: Vec<_> = jobs.iter_mut().filter(|job| !job.is_final() && (poll_all || job.next_poll <= now)).collect();
     let ids: Vec<_> = due.iter().map(|waiting| waiting.id).collect();
     let results = batch::read_each(api, &ids, deadline);
     let mut refusals = Vec::new();
     for (waiting, result) in due.iter_mut().zip(results) {
         match result {
-            Err(error) if waiting.ends_with(&error) => refusals.push((waiting.id, error)),
+            Err(error) if waiting.is_ended_by(&error) => refusals.push((waiting.id, error)),
             result => waiting.note(result, Instant::now(), SystemTime::now()),
         }
     }
@@ -86,9 +86,9 @@ impl Waiting<'_> {
         self.job.as_ref().is_some_and(Job::is_final)
     }
 
-    /// Whether this error will not pass. Once the job has been read, only the API's own refusal counts: the address and
-    /// the key were right.
-    fn ends_with(&self, error: &RequestError) -> bool {
+    /// Whether this error is permanent. Once the job has been read, only the API's own refusal is: the address and the
+    /// key were right.
+    fn is_ended_by(&self, error: &RequestError) -> bool {
         if self.job.is_some() { error.is_api_refusal() } else { error.retry == Retry::Never }
     }
 
@@ -135,18 +135,18 @@ fn status(jobs: &[Waiting]) -> String {
 fn out_of_time(jobs: &[Waiting], wait: Duration) -> Error {
     let waited = duration(wait);
     let waiting: Vec<_> = jobs.iter().filter(|job| !job.is_final()).collect();
-    let (first, of) = (waiting[0], first_of(waiting.len(), jobs.len()));
+    let (first, others) = (waiting[0], and_others(waiting.len(), jobs.len()));
     let error = first.error.as_ref().map(|error| format!("; the last poll failed: {error}"));
     let error = error.unwrap_or_default();
     match &first.job {
         Some(job) => {
             let status = job.progress();
             anyhow!(
-                "fine-tuning job {}{of} is still {status} after {waited}; allow more time with wait{error}",
+                "fine-tuning job {}{others} is still {status} after {waited}; allow more time with wait{error}",
                 first.id
             )
         }
-        None => anyhow!("could not read fine-tuning job {}{of} in {waited}{error}", first.id),
+        None => anyhow!("could not read fine-tuning job {}{others} in {waited}{error}", first.id),
     }
 }
 
@@ -215,17 +215,17 @@ mod tests {
         let unread = waiting();
         let read = Waiting { job: Some(job("running", json!(null))), ..waiting() };
         for refusal in [401, 403, 404] {
-            assert!(unread.ends_with(&status(refusal, true)) && read.ends_with(&status(refusal, true)));
-            assert!(unread.ends_with(&status(refusal, false)) && !read.ends_with(&status(refusal, false)));
+            assert!(unread.is_ended_by(&status(refusal, true)) && read.is_ended_by(&status(refusal, true)));
+            assert!(unread.is_ended_by(&status(refusal, false)) && !read.is_ended_by(&status(refusal, false)));
         }
         for passing in [status(302, false), status(400, true), error(Retry::Never, Kind::Connection)] {
-            assert!(unread.ends_with(&passing) && !read.ends_with(&passing), "{passing:?}");
+            assert!(unread.is_ended_by(&passing) && !read.is_ended_by(&passing), "{passing:?}");
         }
-        assert!(!unread.ends_with(&error(Retry::Later, Kind::Response)));
+        assert!(!unread.is_ended_by(&error(Retry::Later, Kind::Response)));
     }
 
     #[test]
-    fn what_is_known_survives_an_error() {
+    fn a_failed_poll_keeps_the_last_status() {
         let mut waiting = waiting();
         pause(&mut waiting, Ok(job("running", json!(null))));
         pause(&mut waiting, Err(error(Retry::Later, Kind::Response)));

@@ -11,7 +11,7 @@ use crate::workspace::{PLAN, Workspace, assert_says, engines};
 
 const MODEL: &str = "ft:gpt-4.1-mini-2025-04-14:my-org:tone:BaBcDeFg";
 
-/// Has the base model of `ftjob-dpo` shut down in so many days; gives back the date.
+/// Has the base model of `ftjob-dpo` shut down in so many days; returns the date.
 fn shut_down_in(api: &SampleApi, days: u64) -> String {
     let time = SystemTime::now() + Duration::from_secs(days * 24 * 60 * 60);
     let date = format_rfc3339(time).to_string()[..10].to_owned();

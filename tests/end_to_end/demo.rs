@@ -15,7 +15,7 @@ use crate::support::sample_api::SampleApi;
 fn demo() -> (Command, TempDir) {
     let temporary = tempfile::tempdir().unwrap();
     let program = Path::new(PROGRAM).with_file_name("examples").join(format!("demo{EXE_SUFFIX}"));
-    // `cargo test` builds it anew, `cargo test --test suite` takes what is there.
+    // `cargo test` builds it, `cargo test --test end_to_end` does not.
     assert!(program.exists(), "the demo is not built: run cargo build --examples");
     let mut command = without_settings(Command::new(program));
     command.env_remove("JOB").arg(PROGRAM).env("TMPDIR", temporary.path());

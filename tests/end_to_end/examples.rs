@@ -1,6 +1,6 @@
 //! The examples.
 
-use crate::support::sample_api::{self};
+use crate::support::sample_api;
 use crate::workspace::{PLAN, Workspace, assert_says, engines};
 
 #[test]

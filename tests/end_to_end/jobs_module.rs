@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::support::sample_api::{self};
+use crate::support::sample_api;
 use crate::workspace::{Workspace, assert_as_served, engines};
 
-/// The module for many jobs with these arguments, and what it gives back.
+/// The module for many jobs with these arguments, and what it returns.
 fn jobs_module(arguments: &str) -> String {
     format!(
         "module \"jobs\" {{\n  source = \"./terraform/modules/jobs\"\n{arguments}\n}}\n\
@@ -15,7 +15,7 @@ fn jobs_module(arguments: &str) -> String {
     )
 }
 
-/// Sees to it that these are the numbered jobs, and no others.
+/// Checks that these are the numbered jobs, and no others.
 fn assert_numbered(jobs: &Value, numbers: &[usize]) {
     assert_eq!(jobs.as_object().unwrap().len(), numbers.len());
     for &number in numbers {

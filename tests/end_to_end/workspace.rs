@@ -65,7 +65,7 @@ impl Workspace {
         command
     }
 
-    /// Runs it and sees to it that the key is nowhere in what it says.
+    /// Runs it and checks that the key is nowhere in what it says.
     pub fn run(&self, command: &mut assert_cmd::Command) -> (Option<i32>, String) {
         let Output { status, stdout, stderr } = command.output().expect("the engine starts");
         assert_no_key(&stdout);
@@ -86,7 +86,7 @@ impl Workspace {
         text
     }
 
-    /// Applies, sees to it that another plan has nothing to do, and gives back the outputs.
+    /// Applies, checks that another plan has nothing to do, and returns the outputs.
     pub fn apply(&self) -> Map<String, Value> {
         self.succeed(&["apply", "-auto-approve", "-input=false", "-no-color"]);
         self.succeed(&["plan", "-detailed-exitcode", "-input=false", "-no-color"]);
@@ -132,7 +132,7 @@ pub fn folded(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace() && !"│╷╵".contains(*c)).collect()
 }
 
-/// Sees to it that the engine says this, wherever it breaks the lines.
+/// Checks that the engine says this, wherever it breaks the lines.
 #[track_caller]
 pub fn assert_says(said: &str, words: &str) {
     assert!(folded(said).contains(&folded(words)), "not {words:?} in {said}");

@@ -98,7 +98,7 @@ fn transient_errors_in_a_batch_are_retried() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn few_threads_are_enough() {
+fn a_batch_needs_no_extra_threads() {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
@@ -131,6 +131,11 @@ fn few_threads_are_enough() {
         };
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // Without connections, too, it comes to an end.
+        let (nobody, _socket) = refusing_address();
+        let output = command.env("OPENAI_BASE_URL", format!("http://{nobody}")).output().unwrap();
+        let line = String::from_utf8_lossy(&output.stderr);
+        assert!(line.contains(" refused the connection ") && output.status.code() == Some(1), "{line}");
     }
     assert_eq!(api.requests().len(), 301);
 }
@@ -166,7 +171,7 @@ fn a_batch_gives_all_jobs_or_none() {
 }
 
 #[test]
-fn what_concerns_all_jobs_ends_the_batch() {
+fn a_refused_key_or_connection_ends_the_batch() {
     let api = SampleApi::start();
     api.play((0..1000).map(|_| refusing("401 Unauthorized", "Incorrect API key provided.")));
     let line = failure(1, program_for(&api).arg(numbered(1..=1000)));

@@ -34,10 +34,12 @@ fn checkpoints_go_with_the_other_requests() {
     let api = SampleApi::start();
     let mut running = job(JOB);
     running["status"] = json!("running");
-    api.moves(JOB, [running, job(JOB)]);
+    // The wait takes longer than the timeout, which what is read after it has anew.
+    api.moves(JOB, [running.clone(), running, job(JOB)]);
     let found = result(program_for(&api).args([
         JOB,
         "wait=20s",
+        "timeout=2s",
         "require_status=succeeded",
         "require_available=30d",
         "checkpoints=true",

@@ -14,7 +14,7 @@ use crate::support::sample_api::{self, Connection, Fault, SampleApi, answering, 
 /// Time for the program to start and to end on a busy machine, beside what it was given itself.
 const SLACK: Duration = Duration::from_secs(15);
 
-/// Makes the same fault anew for each attempt.
+/// The same fault for each attempt.
 type Play = fn(&mut Connection) -> io::Result<()>;
 
 fn times(count: usize, play: Play) -> impl Iterator<Item = Fault> {
@@ -57,7 +57,7 @@ fn each_fault_ends_in_one_line_within_its_time() {
             c.write(b"connection: close\r\n\r\n{\"object\":\"fine_tuning.jo")
         }),
         ("an empty body", 3, "answered with an empty body", |c| c.answer(&response("200 OK", &[], ""))),
-        ("a broken chunk", 1, "does not answer in HTTP; check OPENAI_BASE_URL", |c| {
+        ("a broken chunk", 1, "does not speak HTTP; check OPENAI_BASE_URL", |c| {
             c.answer(START)?;
             c.write(b"transfer-encoding: chunked\r\n\r\nxyz\r\n{}\r\n")
         }),
@@ -65,7 +65,7 @@ fn each_fault_ends_in_one_line_within_its_time() {
             c.answer(START)?;
             c.write(b"transfer-encoding: chunked\r\n\r\n100\r\n{\"object\":")
         }),
-        ("something else than HTTP", 1, "does not answer in HTTP; check OPENAI_BASE_URL", |c| {
+        ("something else than HTTP", 1, "does not speak HTTP; check OPENAI_BASE_URL", |c| {
             c.answer(b"220 ready\r\n\r\n")
         }),
         ("no response", 2, "no response from 127.0.0.1:", |c| {
@@ -88,7 +88,7 @@ fn each_fault_ends_in_one_line_within_its_time() {
             let chunk = format!("100000\r\n{}\r\n", " ".repeat(1 << 20));
             (0..11).try_for_each(|_| c.write(chunk.as_bytes()))
         }),
-        ("endless headers", 1, "does not answer in HTTP; check OPENAI_BASE_URL", |c| {
+        ("endless headers", 1, "does not speak HTTP; check OPENAI_BASE_URL", |c| {
             c.answer(START)?;
             (0..100_000).try_for_each(|n| c.write(format!("x-header-{n}: x\r\n").as_bytes()))
         }),
@@ -185,7 +185,7 @@ fn a_rate_limit_is_waited_out_for_as_long_as_timeout_allows() {
 }
 
 #[test]
-fn what_no_retry_can_help_is_not_retried() {
+fn permanent_errors_are_not_retried() {
     let long: Play = |c| c.answer(&response("429 Too Many Requests", &[("retry-after", "120")], "{}"));
     let told: Play = |c| c.answer(&response("503 Service Unavailable", &[("x-should-retry", "false")], "{}"));
     for (play, expected) in [
@@ -228,7 +228,7 @@ fn the_key_is_redacted_wherever_it_comes_from() {
     };
     api.play(times(1, echo));
     let line = failure(1, program_for(&api).arg("ftjob-abc123"));
-    assert!(line.contains("answered with a secret in it"), "{line}");
+    assert!(line.contains("sent a response that contains a secret"), "{line}");
 
     // Given as the ID by mistake, it shows neither when it could be one nor when it could not.
     let key = "k".repeat(600);
@@ -238,6 +238,15 @@ fn the_key_is_redacted_wherever_it_comes_from() {
     for argument in ["timeout", "allow_http", "most_recent", "base_url", "require_status", "api_key_env"] {
         failure(2, program_for(&api).args(["ftjob-abc123", &format!("{argument}={KEY}")]));
     }
+    let other = format!("timeout={KEY}");
+    failure(
+        2,
+        program_for(&api).env("OPENAI_API_KEY", "another-key").env("OTHER", KEY).args([
+            "ftjob-x",
+            "api_key_env=OTHER",
+            &other,
+        ]),
+    );
     // In the place of a query key or an option, whether it is known as the key or not.
     for key in [KEY, "sk-proj-somebody-elses"] {
         let stdin = json!({ key: "1" }).to_string();

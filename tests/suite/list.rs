@@ -50,12 +50,12 @@ fn no_match_says_what_came_nearest() {
     let line = |filters: &[&str]| failure(1, program_for(&api).arg("most_recent=true").args(filters));
     assert_eq!(
         line(&["status=running", "suffix=support"]),
-        "there is no fine-tuning job with status running and suffix support: none of 250 jobs matches; 125 match \
+        "there is no fine-tuning job with status running and suffix support: none of 250 jobs match; 125 match \
          except for status (cancelled, failed, succeeded)"
     );
     assert_eq!(
         line(&["model=gpt-5", r#"metadata={"env":"prod"}"#]),
-        "there is no fine-tuning job with model gpt-5 and metadata env=prod: none of 40 jobs matches; 40 match except for \
+        "there is no fine-tuning job with model gpt-5 and metadata env=prod: none of 40 jobs match; 40 match except for \
          model (davinci-002, gpt-4.1-2025-04-14)"
     );
     assert_eq!(
@@ -127,6 +127,17 @@ fn what_is_not_a_list_of_jobs_is_an_error() {
 }
 
 #[test]
+fn every_status_can_be_searched_for() {
+    let api = SampleApi::start();
+    for status in "validating_files queued created pending running pausing paused resuming succeeded failed cancelled \
+                   canceled"
+        .split(' ')
+    {
+        result(program_for(&api).args(["list=true", "limit=1", &format!("status={status}")]));
+    }
+}
+
+#[test]
 fn combinations_that_make_no_sense_are_usage_errors() {
     let api = SampleApi::start();
     let too_many = numbered(1..=1001);
@@ -138,6 +149,7 @@ fn combinations_that_make_no_sense_are_usage_errors() {
         ),
         (&["most_recent=false", "list=false"], "the query has no fine_tuning_job_id, such as ftjob-abc123 (nor "),
         (&["most_recent=yes"], r#"most_recent is "yes"; it can be "true" or "false""#),
+        (&["ftjob-abc123", "suffix=false"], "suffix can only be used with most_recent or list"),
         (&["ftjob-abc123", "suffix=support"], "suffix can only be used with most_recent or list"),
         (&["ftjob-abc123", r#"metadata={"a":"b"}"#], "metadata can only be used with most_recent or list"),
         (&["most_recent=true", "limit=3"], "limit can only be used with list"),

@@ -12,7 +12,7 @@ fn line(exit_code: i32, api: &SampleApi, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn responses() {
+fn refusals_and_unusable_responses_are_explained() {
     let json = |status: &str, message: &str, code: &str| {
         response(
             status,
@@ -49,7 +49,11 @@ fn responses() {
             "HOST answered HTTP 429: Rate limit reached for requests (request ID req_1); reduce the request rate",
         ),
         (
-            json("429 Too Many Requests", "You exceeded your current quota.", "insufficient_quota"),
+            response(
+                "429 Too Many Requests",
+                &[("x-request-id", "req_1")],
+                &error("You exceeded your current quota.", None, Some("insufficient_quota")).to_string(),
+            ),
             "HOST answered HTTP 429: You exceeded your current quota (request ID req_1); check the organization's plan and \
              billing",
         ),
@@ -127,7 +131,7 @@ fn responses() {
 }
 
 #[test]
-fn a_body_cut_short() {
+fn a_body_that_is_cut_short_is_reported() {
     let api = SampleApi::start();
     api.play((0..3).map(|_| {
         answering(
@@ -139,16 +143,12 @@ fn a_body_cut_short() {
 }
 
 #[test]
-fn connections_that_cannot_be_made() {
+fn failed_connections_are_explained() {
     let api = SampleApi::start();
     let (free, _socket) = refusing_address();
     let refused = line(1, &api, &[&format!("base_url=http://{free}")]);
     let expected = format!("{free} refused the connection (after 3 attempts); check base_url and the network");
     assert_eq!(refused, format!("{NOT_READ}{expected}"));
-
-    let unknown = line(1, &api, &["base_url=https://api.invalid/v1"]);
-    assert!(unknown.starts_with(&format!("{NOT_READ}could not resolve the name of api.invalid ")), "{unknown}");
-    assert!(unknown.ends_with(" (after 3 attempts); check base_url and the network"), "{unknown}");
 
     assert_eq!(
         line(2, &api, &["base_url=http://api.test/v1"]),
@@ -158,7 +158,7 @@ fn connections_that_cannot_be_made() {
 }
 
 #[test]
-fn a_missing_key() {
+fn a_missing_key_is_a_usage_error() {
     assert_eq!(
         failure(2, program().arg("ftjob-abc123")),
         "no API key: set the environment variable OPENAI_API_KEY where this program runs, or name another variable with \

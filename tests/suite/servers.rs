@@ -42,7 +42,7 @@ fn azures_jobs_are_read_and_found() {
 }
 
 #[test]
-fn azures_errors_are_told() {
+fn errors_of_azure_are_reported() {
     let api = SampleApi::start_as(Server::Azure, None);
     let line = failure(1, program_for(&api).arg("ftjob-none"));
     let expected = "answered HTTP 404: The specified job could not be found (request ID req_sample1); check the ID";
@@ -143,7 +143,7 @@ fn values_of_custom_headers_never_show() {
     api.play([answering(response("200 OK", &[], &echo.to_string()))]);
     note(&["ftjob-abc123"]);
     let refused = String::from_utf8_lossy(&outputs.last().unwrap().stderr).into_owned();
-    assert!(refused.contains("answered with a secret in it"), "{refused}");
+    assert!(refused.contains("sent a response that contains a secret"), "{refused}");
     for output in outputs {
         let text = [output.stdout, output.stderr].concat();
         assert!(!String::from_utf8_lossy(&text).contains(value), "{}", String::from_utf8_lossy(&text));

@@ -19,7 +19,7 @@ use crate::support::certificates::{
 use crate::support::program::{KEY, failure, program, program_for, result};
 use crate::support::sample_api::{Fault, SampleApi};
 
-fn program_trusting(api: &SampleApi, variables: &[(&str, &Path)]) -> Command {
+fn program_with_roots(api: &SampleApi, variables: &[(&str, &Path)]) -> Command {
     let mut command = program_for(api);
     command.envs(variables.iter().copied()).args(["ftjob-abc123", "timeout=10s"]);
     command
@@ -38,7 +38,7 @@ fn a_ca_can_be_named_in_each_variable() {
         &[("SSL_CERT_FILE", &*other.file()), ("SSL_CERT_DIR", ca.folder())],
         &[("SSL_CERT_FILE", &*ca.file()), ("SSL_CERT_DIR", Path::new(""))],
     ] {
-        assert_eq!(result(&mut program_trusting(&api, variables))["status"], "succeeded", "{variables:?}");
+        assert_eq!(result(&mut program_with_roots(&api, variables))["status"], "succeeded", "{variables:?}");
     }
 }
 
@@ -50,8 +50,8 @@ fn a_folder_that_was_prepared_for_openssl_is_read_as_openssl_does() {
     let trusted = SampleApi::start_tls(ca.server("127.0.0.1"));
     let untrusted = SampleApi::start_tls(other.server("127.0.0.1"));
     let folder = [("SSL_CERT_DIR", ca.folder())];
-    assert_eq!(result(&mut program_trusting(&trusted, &folder))["status"], "succeeded");
-    assert!(failure(1, &mut program_trusting(&untrusted, &folder)).contains("not among the root certificates"));
+    assert_eq!(result(&mut program_with_roots(&trusted, &folder))["status"], "succeeded");
+    assert!(failure(1, &mut program_with_roots(&untrusted, &folder)).contains("not among the root certificates"));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn only_the_named_certificates_count() {
         // The other variable is right, and does not make up for it.
         let right = if variable == "SSL_CERT_FILE" { "SSL_CERT_DIR" } else { "SSL_CERT_FILE" };
         let place = if right == "SSL_CERT_FILE" { ca.file() } else { ca.folder().into() };
-        let line = failure(2, &mut program_trusting(&api, &[(variable, &path(name)), (right, &place)]));
+        let line = failure(2, &mut program_with_roots(&api, &[(variable, &path(name)), (right, &place)]));
         let named = format!("{variable}={}: ", path(name).display());
         assert!(line.starts_with(&named) && line.contains(expected), "{line}");
     }
@@ -84,7 +84,7 @@ fn only_the_named_certificates_count() {
 
     // Plain http needs no certificates, so none are looked for.
     let plain = SampleApi::start();
-    result(&mut program_trusting(&plain, &[("SSL_CERT_FILE", &path("missing"))]));
+    result(&mut program_with_roots(&plain, &[("SSL_CERT_FILE", &path("missing"))]));
 }
 
 const UNTRUSTED: &str = "its certificate is self-signed, or signed by a certificate authority (CA) that is not among the \
@@ -178,7 +178,7 @@ fn invalid_certificates_are_refused_without_a_retry() {
         (ca_as_server, ca.file(), CA_AS_SERVER),
     ] {
         let api = SampleApi::start_tls(tls);
-        let line = failure(1, &mut program_trusting(&api, &[("SSL_CERT_FILE", &trusted)]));
+        let line = failure(1, &mut program_with_roots(&api, &[("SSL_CERT_FILE", &trusted)]));
         let start = format!("could not read fine-tuning job ftjob-abc123: the TLS handshake with {}", api.address);
         assert_eq!(line, format!("{start} failed: {expected}"));
         assert_eq!((api.connections(), api.requests().len()), (1, 0), "{line}");
@@ -190,7 +190,7 @@ fn a_self_signed_certificate_can_be_named_itself() {
     let (tls, pem) = self_signed(params("127.0.0.1"));
     let api = SampleApi::start_tls(tls);
     let file = api_file(&pem);
-    assert_eq!(result(&mut program_trusting(&api, &[("SSL_CERT_FILE", file.path())]))["status"], "succeeded");
+    assert_eq!(result(&mut program_with_roots(&api, &[("SSL_CERT_FILE", file.path())]))["status"], "succeeded");
 }
 
 fn api_file(pem: &str) -> NamedTempFile {
@@ -203,7 +203,7 @@ fn api_file(pem: &str) -> NamedTempFile {
 fn a_client_certificate_cannot_be_sent() {
     let ca = CertificateAuthority::new();
     let api = SampleApi::start_tls(ca.server_wanting_a_client_certificate());
-    let line = failure(1, &mut program_trusting(&api, &[("SSL_CERT_FILE", &ca.file())]));
+    let line = failure(1, &mut program_with_roots(&api, &[("SSL_CERT_FILE", &ca.file())]));
     let expected =
         "failed: it requires a client certificate, which this program cannot send; have it accept clients without one";
     assert!(line.ends_with(expected), "{line}");
@@ -227,7 +227,7 @@ fn line_after(answer: &'static [u8]) -> String {
 }
 
 #[test]
-fn handshakes_that_the_server_refuses() {
+fn refused_handshakes_are_explained() {
     let old = "it supports no version or cipher suite of TLS that this program does (after 3 attempts); have it support \
                TLS 1.2 or 1.3 with a modern cipher suite";
     let refused = "it requires a client certificate, which this program cannot send, or has no cipher suite or kind of \
@@ -244,7 +244,7 @@ fn handshakes_that_the_server_refuses() {
     }
     assert_eq!(
         line_after(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
-        "the TLS handshake with HOST failed: it does not answer in TLS; check the scheme and the port in base_url"
+        "the TLS handshake with HOST failed: it does not speak TLS; check the scheme and the port in base_url"
     );
 }
 
@@ -253,7 +253,7 @@ fn a_server_that_closes_without_a_response() {
     let ca = CertificateAuthority::new();
     let api = SampleApi::start_tls(ca.server("127.0.0.1"));
     api.play((0..3).map(|_| -> Fault { Box::new(|connection| connection.read_request().map(drop)) }));
-    let line = failure(1, &mut program_trusting(&api, &[("SSL_CERT_FILE", &ca.file())]));
+    let line = failure(1, &mut program_with_roots(&api, &[("SSL_CERT_FILE", &ca.file())]));
     let expected = format!(
         "no response from {}: the connection was closed (after 3 attempts); check the scheme and the port in \
         OPENAI_BASE_URL, or try again later",
@@ -265,7 +265,7 @@ fn a_server_that_closes_without_a_response() {
 #[test]
 fn the_systems_root_certificates_do_not_accept_another_ca() {
     let api = SampleApi::start_tls(CertificateAuthority::new().server("127.0.0.1"));
-    assert!(failure(1, &mut program_trusting(&api, &[])).contains("not among the root certificates"));
+    assert!(failure(1, &mut program_with_roots(&api, &[])).contains("not among the root certificates"));
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn tls_1_2_is_accepted() {
     let ca = CertificateAuthority::new();
     let tls = ca.server_with(params("127.0.0.1"), &[&rustls::version::TLS12]);
     let api = SampleApi::start_tls(tls);
-    assert_eq!(result(&mut program_trusting(&api, &[("SSL_CERT_FILE", &ca.file())]))["status"], "succeeded");
+    assert_eq!(result(&mut program_with_roots(&api, &[("SSL_CERT_FILE", &ca.file())]))["status"], "succeeded");
 }
 
 #[test]

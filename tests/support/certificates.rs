@@ -1,4 +1,4 @@
-//! Certificate authorities (CAs) and certificates, made anew for each test.
+//! Certificate authorities (CAs) and certificates, made for each test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -93,7 +93,7 @@ impl CertificateAuthority {
     }
 }
 
-/// The same certificate in X.509 version 1: without its version and its extensions, and signed anew.
+/// The same certificate in X.509 version 1: without its version and its extensions, and signed again.
 pub fn version_1(certificate: CertificateDer<'static>, ca: &KeyPair) -> Vec<u8> {
     let [signed, algorithm, _] = elements(contents(&certificate))[..] else { panic!("not a certificate") };
     // RFC 5280, section 4.1: [0] is the version, [3] the extensions.

@@ -36,14 +36,14 @@ pub fn program() -> Command {
     command
 }
 
-/// The program with the test key, asking the sample API.
+/// The program with the test key, and the sample API's address.
 pub fn program_for(api: &SampleApi) -> Command {
     let mut command = program();
     command.env("OPENAI_API_KEY", KEY).env("OPENAI_BASE_URL", api.url());
     command
 }
 
-/// Runs it and sees to it that the key is nowhere in what it says.
+/// Runs it and checks that the key is nowhere in what it says.
 pub fn run(command: &mut Command) -> Output {
     let output = command.output().expect("the program starts");
     assert_no_key(&output.stdout);
@@ -56,7 +56,7 @@ pub fn assert_no_key(bytes: &[u8]) {
     assert!(!text.contains(KEY), "the key shows in: {text}");
 }
 
-/// Runs it, expects success and silence on stderr, and gives back the result.
+/// Runs it, expects success and silence on stderr, and returns the result.
 pub fn result(command: &mut Command) -> Value {
     let output = run(command);
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -64,7 +64,7 @@ pub fn result(command: &mut Command) -> Value {
     serde_json::from_slice(&output.stdout).expect("a JSON result")
 }
 
-/// Runs it, expects this exit code and nothing on stdout, and gives back the one line on stderr.
+/// Runs it, expects this exit code and nothing on stdout, and returns the one line on stderr.
 pub fn failure(exit_code: i32, command: &mut Command) -> String {
     let output = run(command);
     let stderr = String::from_utf8(output.stderr).expect("UTF-8 on stderr");
@@ -76,7 +76,7 @@ pub fn failure(exit_code: i32, command: &mut Command) -> String {
     line.to_owned()
 }
 
-/// Sees to it that a message has no debug text such as `Other(OtherError(…))`, and no names and addresses of libraries.
+/// Checks that a message has no debug text such as `Other(OtherError(…))`, and no names and addresses of libraries.
 fn assert_plain_words(line: &str) {
     let is_debug_text = line.as_bytes().windows(2).any(|pair| pair[0].is_ascii_alphanumeric() && pair[1] == b'(');
     assert!(!is_debug_text, "{line}");

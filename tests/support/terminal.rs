@@ -9,7 +9,7 @@ use nix::pty::openpty;
 use super::program::{KEY, PROGRAM, assert_no_key, without_settings};
 use super::sample_api::SampleApi;
 
-/// Runs the program with these arguments, and gives back the exit code and all that the terminal got.
+/// Runs the program with these arguments, and returns the exit code and all that the terminal got.
 pub fn in_terminal(api: &SampleApi, arguments: &[&str]) -> (Option<i32>, String) {
     let terminal = openpty(None, None).expect("a pseudo-terminal");
     let mut command = without_settings(Command::new(PROGRAM));
