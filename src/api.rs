@@ -42,9 +42,11 @@ impl<'a> Api<'a> {
         Api { client: Client::new(endpoint, timeout) }
     }
 
-    /// Retrieves a fine-tuning job: `GET /fine_tuning/jobs/{id}` in OpenAI's API reference.
+    /// Retrieves a fine-tuning job: `GET /fine_tuning/jobs/{id}` in OpenAI's API reference. Where no response comes, it is
+    /// for the caller to try another connection.
     pub fn job(&self, id: &str, deadline: &Deadline) -> Result<Job, RequestError> {
-        let answer = self.client.get(&format!("fine_tuning/jobs/{id}"), &[], deadline).map_err(|mut error| {
+        let path = format!("fine_tuning/jobs/{id}");
+        let answer = self.client.get_without_reconnecting(&path, deadline).map_err(|mut error| {
             if error.kind == (Kind::Status { status: 404, from_api: true }) {
                 let Endpoint { key_variable: key, base_url, .. } = self.client.endpoint();
                 let base_url = base_url.name;

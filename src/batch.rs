@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result, anyhow};
 
@@ -10,7 +11,7 @@ use crate::api::Api;
 use crate::client::MAX_CONNECTIONS;
 use crate::error::{Kind, RequestError};
 use crate::job::Job;
-use crate::retry::Deadline;
+use crate::retry::{Deadline, MAX_RETRIES, Retry, backoff};
 
 /// How many failures a message tells before it only counts them.
 const TOLD: usize = 3;
@@ -32,16 +33,7 @@ pub fn read_all(api: &Api, ids: &[&str], deadline: &Deadline) -> Result<Vec<Job>
 pub fn read_each(api: &Api, ids: &[&str], deadline: &Deadline) -> Vec<Result<Job, RequestError>> {
     let connections = MAX_CONNECTIONS.min(ids.len());
     let queue = Queue::new(ids.len(), connections);
-    let work = || {
-        while let Some(index) = queue.take() {
-            match api.job(ids[index], deadline) {
-                // This connection cannot be made; the job is left to those that can.
-                Err(error) if error.kind == Kind::Connection => return queue.put_back(index, error),
-                Err(error) if error.ends_batch(api.client.has_succeeded()) => queue.end(index, error),
-                result => queue.done(index, result),
-            }
-        }
-    };
+    let work = || work(&queue, api, ids, deadline);
     thread::scope(|scope| {
         let spawn = |_: &usize| thread::Builder::new().spawn_scoped(scope, work).is_ok();
         // This thread works too: one job needs no other thread, and many jobs can do with those that start.
@@ -52,6 +44,35 @@ pub fn read_each(api: &Api, ids: &[&str], deadline: &Deadline) -> Vec<Result<Job
     queue.into_results()
 }
 
+/// Reads jobs over one connection, until none is left or the connection is of no use.
+fn work(queue: &Queue, api: &Api, ids: &[&str], deadline: &Deadline) {
+    let mut failures = 0;
+    while let Some((index, answered)) = queue.take() {
+        match api.job(ids[index], deadline) {
+            Err(error) if error.is_of_connection() => {
+                let pause = backoff(failures, fastrand::f64());
+                failures += 1;
+                let is_hopeless = failures > MAX_RETRIES || error.retry == Retry::Never;
+                if pause >= deadline.left() || is_hopeless && !api.client.has_succeeded() {
+                    return queue.give_up(index, error.with_attempts(failures));
+                }
+                let has_timed_out = error.kind == Kind::TimedOut;
+                queue.put_back(index, error, pause);
+                // Where the server answers others meanwhile, it would keep the next job waiting too.
+                if has_timed_out && queue.leave_to_others(answered) {
+                    return;
+                }
+                queue.pause(pause);
+            }
+            Err(error) if error.ends_batch(api.client.has_succeeded()) => queue.end(index, error),
+            result => {
+                failures = 0;
+                queue.done(index, result);
+            }
+        }
+    }
+}
+
 /// The jobs that are to be read, and those that have been, by their place among the IDs.
 struct Queue {
     state: Mutex<State>,
@@ -59,10 +80,15 @@ struct Queue {
 }
 
 struct State {
-    waiting: VecDeque<usize>,
+    /// Each with the time before which it is not read.
+    waiting: VecDeque<(Instant, usize)>,
     results: Vec<Option<Result<Job, RequestError>>>,
+    /// How often a job was sent and nothing came back.
+    failures: Vec<u32>,
     /// How many jobs are being read at the moment.
     in_flight: usize,
+    /// How many jobs have been answered.
+    answered: usize,
     /// How many connections are left.
     connections: usize,
     /// What has ended the batch for the jobs without a result.
@@ -71,33 +97,81 @@ struct State {
 
 impl Queue {
     fn new(jobs: usize, connections: usize) -> Self {
-        let results = (0..jobs).map(|_| None).collect();
-        let state = State { waiting: (0..jobs).collect(), results, in_flight: 0, connections, ended_by: None };
+        let now = Instant::now();
+        let state = State {
+            waiting: (0..jobs).map(|index| (now, index)).collect(),
+            results: (0..jobs).map(|_| None).collect(),
+            failures: vec![0; jobs],
+            in_flight: 0,
+            answered: 0,
+            connections,
+            ended_by: None,
+        };
         Queue { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// The next job; none if all have been read. Waits while a job that is being read may still come back.
-    fn take(&self) -> Option<usize> {
+    /// The next job, and how many have been answered so far; none if no job is left. Waits while one may still come back.
+    fn take(&self) -> Option<(usize, usize)> {
         let mut state = self.state();
-        while state.waiting.is_empty() && state.in_flight > 0 {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let now = Instant::now();
+            if let Some(position) = state.waiting.iter().position(|(due, _)| *due <= now) {
+                let (_, index) = state.waiting.remove(position)?;
+                state.in_flight += 1;
+                return Some((index, state.answered));
+            }
+            if state.waiting.is_empty() && state.in_flight == 0 {
+                return None;
+            }
+            let next = state.waiting.iter().map(|(due, _)| *due - now).min().unwrap_or(Duration::MAX);
+            state = self.changed.wait_timeout(state, next).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let index = state.waiting.pop_front()?;
-        state.in_flight += 1;
-        Some(index)
     }
 
     fn done(&self, index: usize, result: Result<Job, RequestError>) {
         let mut state = self.state();
         state.results[index] = Some(result);
+        state.answered += 1;
         state.in_flight -= 1;
         self.changed.notify_all();
     }
 
-    /// Puts a job back, as its connection could not be made. The error of the last connection ends the batch.
-    fn put_back(&self, index: usize, error: RequestError) {
+    /// Puts a job back for another connection: at once if it was not sent, else after the pause, and at most twice.
+    fn put_back(&self, index: usize, error: RequestError, pause: Duration) {
         let mut state = self.state();
-        state.waiting.push_front(index);
+        state.in_flight -= 1;
+        if error.kind == Kind::Connection {
+            state.waiting.push_front((Instant::now(), index));
+        } else {
+            state.failures[index] += 1;
+            let failures = state.failures[index];
+            if failures > MAX_RETRIES {
+                state.results[index] = Some(Err(error.with_attempts(failures)));
+            } else {
+                state.waiting.push_back((Instant::now() + pause, index));
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// Has one connection fewer, unless it is the last one or nothing was answered since.
+    fn leave_to_others(&self, answered: usize) -> bool {
+        let mut state = self.state();
+        let leaves = state.connections > 1 && state.answered > answered;
+        state.connections -= usize::from(leaves);
+        leaves
+    }
+
+    /// Waits before a connection is tried again, but no longer than there is something to read.
+    fn pause(&self, pause: Duration) {
+        let is_needed = |state: &mut State| !state.waiting.is_empty() || state.in_flight > 0;
+        drop(self.changed.wait_timeout_while(self.state(), pause, is_needed));
+    }
+
+    /// Puts a job back for good, as this connection is of no use. The error of the last connection ends the batch.
+    fn give_up(&self, index: usize, error: RequestError) {
+        let mut state = self.state();
+        state.waiting.push_front((Instant::now(), index));
         state.in_flight -= 1;
         state.connections -= 1;
         if state.connections == 0 {
@@ -169,32 +243,65 @@ fn list(ids: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::retry::Retry;
 
     fn error(message: &str) -> RequestError {
         RequestError::new(message.into(), "do".into(), Retry::Never, Kind::Connection)
     }
 
+    fn take(queue: &Queue) -> Option<usize> {
+        queue.take().map(|(index, _)| index)
+    }
+
+    fn messages(queue: Queue) -> Vec<String> {
+        queue.into_results().into_iter().map(|result| result.err().unwrap().reason()).collect()
+    }
+
     #[test]
     fn a_job_goes_back_to_the_queue_while_another_connection_works() {
         let queue = Queue::new(2, 2);
-        let first = queue.take().unwrap();
-        queue.put_back(first, error("refused"));
-        assert_eq!((queue.take(), queue.take()), (Some(0), Some(1)));
+        let first = take(&queue).unwrap();
+        queue.give_up(first, error("refused"));
+        assert_eq!((take(&queue), take(&queue)), (Some(0), Some(1)));
         queue.done(1, Err(error("other")));
-        queue.put_back(0, error("refused"));
-        assert_eq!(queue.take(), None);
-        let messages: Vec<_> = queue.into_results().into_iter().map(|result| result.err().unwrap().message).collect();
-        assert_eq!(messages, ["refused", "other"]);
+        queue.give_up(0, error("refused"));
+        assert_eq!(take(&queue), None);
+        assert_eq!(messages(queue), ["refused", "other"]);
+    }
+
+    #[test]
+    fn a_job_is_sent_three_times_without_a_response() {
+        let queue = Queue::new(1, 1);
+        for _ in 0..9 {
+            queue.put_back(take(&queue).unwrap(), error("refused"), Duration::MAX);
+        }
+        for _ in 0..3 {
+            let error = RequestError { kind: Kind::NoResponse, ..error("closed") };
+            queue.put_back(take(&queue).unwrap(), error, Duration::from_millis(1));
+        }
+        assert_eq!(take(&queue), None);
+        assert_eq!(messages(queue), ["closed (after 3 attempts)"]);
+    }
+
+    #[test]
+    fn a_connection_leaves_while_others_are_answered() {
+        let queue = Queue::new(3, 2);
+        let ((first, answered), (second, _)) = (queue.take().unwrap(), queue.take().unwrap());
+        assert!(!queue.leave_to_others(answered));
+        queue.done(second, Err(error("answered")));
+        assert!(queue.leave_to_others(answered));
+        // The last one stays.
+        assert!(!queue.leave_to_others(answered));
+        queue.give_up(first, error("late"));
+        assert_eq!(messages(queue), ["late", "answered", "late"]);
     }
 
     #[test]
     fn an_error_for_all_jobs_ends_the_batch() {
         let queue = Queue::new(3, 2);
-        assert_eq!(queue.take(), Some(0));
+        assert_eq!(take(&queue), Some(0));
         queue.end(0, error("no key"));
-        assert_eq!(queue.take(), None);
-        assert_eq!(queue.into_results().iter().filter(|result| result.is_err()).count(), 3);
+        assert_eq!(take(&queue), None);
+        assert_eq!(messages(queue), ["no key"; 3]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use ureq::Agent;
 use ureq::http::StatusCode;
 use ureq::tls::TlsConfig;
 
-use crate::connector::connector;
+use crate::connector;
 use crate::endpoint::Endpoint;
 use crate::error::{Kind, RequestError};
 use crate::message::duration;
@@ -66,7 +66,7 @@ impl<'a> Client<'a> {
             .max_idle_connections_per_host(MAX_CONNECTIONS)
             .build();
         Client {
-            agent: Agent::with_parts(config, connector(), resolver.clone()),
+            agent: Agent::with_parts(config, connector::connector(), resolver.clone()),
             resolver,
             pacing: Pacing::default(),
             has_succeeded: AtomicBool::new(false),
@@ -92,14 +92,29 @@ impl<'a> Client<'a> {
     /// Gets `path` of the API. Query values may have any characters. Retries until it succeeds, fails for good, or has no
     /// time left.
     pub fn get(&self, path: &str, query: &[(String, String)], deadline: &Deadline) -> Result<Value, RequestError> {
-        let (mut attempts, mut retries) = (0, 0);
+        self.send(path, query, deadline, true)
+    }
+
+    /// The same, but leaves it to the caller to try another connection.
+    pub fn get_without_reconnecting(&self, path: &str, deadline: &Deadline) -> Result<Value, RequestError> {
+        self.send(path, &[], deadline, false)
+    }
+
+    fn send(
+        &self,
+        path: &str,
+        query: &[(String, String)],
+        deadline: &Deadline,
+        reconnects: bool,
+    ) -> Result<Value, RequestError> {
+        let (mut attempts, mut retries, mut connection_retries) = (0, 0, 0);
         let mut last_error = None;
         loop {
             if let Err(error) = self.pause_for_rate_limit(deadline) {
                 return Err(last_error.unwrap_or(error));
             }
             let sent = Instant::now();
-            let mut error = match self.attempt(path, query, deadline) {
+            let mut error = match self.attempt_on_open_connection(path, query, deadline) {
                 Ok(answer) => {
                     self.pacing.accepted();
                     self.has_succeeded.store(true, Ordering::Relaxed);
@@ -109,23 +124,26 @@ impl<'a> Client<'a> {
             };
             attempts += 1;
             if error.kind == Kind::Connection {
-                self.resolver.forget();
+                self.resolver.refresh();
             }
+            if error.is_of_connection() && !reconnects {
+                return Err(error);
+            }
+            // A connection that cannot be made costs the request none of its retries.
+            let retries = if error.kind == Kind::Connection { &mut connection_retries } else { &mut retries };
             let pause = match error.retry {
                 Retry::RateLimited(pause) => {
                     self.pacing.rejected(sent, Instant::now(), pause, fastrand::f64());
                     Some(self.rate_limit_delay())
                 }
-                Retry::After(pause) if retries < MAX_RETRIES => {
-                    retries += 1;
-                    Some(pause.unwrap_or_else(|| backoff(retries - 1, fastrand::f64())))
+                Retry::After(pause) if *retries < MAX_RETRIES => {
+                    *retries += 1;
+                    Some(pause.unwrap_or_else(|| backoff(*retries - 1, fastrand::f64())))
                 }
                 _ => None,
             };
             let left = deadline.left();
-            if attempts > 1 {
-                error.notes.push(format!("after {attempts} attempts"));
-            }
+            error = error.with_attempts(attempts);
             match pause.filter(|pause| *pause < left) {
                 Some(pause) => thread::sleep(pause),
                 None => {
@@ -143,14 +161,16 @@ impl<'a> Client<'a> {
     /// Waits while a rate limit holds all requests of the run back.
     fn pause_for_rate_limit(&self, deadline: &Deadline) -> Result<(), RequestError> {
         loop {
-            let (pause, left) = (self.rate_limit_delay(), deadline.left());
+            let left = deadline.left();
             if left.is_zero() {
                 let message =
                     format!("the timeout of {} ended before the request was sent", duration(deadline.timeout));
                 return Err(RequestError::new(message, MORE_TIME.into(), Retry::Later, Kind::Response));
-            } else if pause.is_zero() {
+            }
+            let Err(pause) = self.pacing.take_turn(Instant::now()) else {
                 return Ok(());
-            } else if pause >= left {
+            };
+            if pause >= left {
                 let message = format!("{} limits the request rate", self.endpoint.host());
                 let advice = response::rate_limit_advice(Some(pause)).into();
                 let note = format!("the next request may be sent in {}, later than timeout allows", duration(pause));
@@ -170,6 +190,23 @@ impl<'a> Client<'a> {
         headers.retain(|(name, _)| custom_headers.iter().all(|(custom, _)| custom != name));
         headers.extend(custom_headers.iter().map(|(name, value)| (name.as_str(), value.clone())));
         headers
+    }
+
+    /// A connection that was kept alive may turn out to be closed. That is no fault of the request, which may be sent on
+    /// another one at once (RFC 9112, section 9.3.1).
+    fn attempt_on_open_connection(
+        &self,
+        path: &str,
+        query: &[(String, String)],
+        deadline: &Deadline,
+    ) -> Result<Value, RequestError> {
+        loop {
+            let (result, connects) = connector::noting_connections(|| self.attempt(path, query, deadline));
+            match result {
+                Err(error) if error.kind == Kind::NoResponse && !connects => {}
+                result => return result,
+            }
+        }
     }
 
     fn attempt(&self, path: &str, query: &[(String, String)], deadline: &Deadline) -> Result<Value, RequestError> {

@@ -1,5 +1,6 @@
 //! Opens connections as ureq does, and remembers at which step one failed.
 
+use std::cell::Cell;
 use std::fmt::{self, Display, Formatter};
 
 use ureq::unversioned::transport::{
@@ -34,6 +35,17 @@ impl Display for ConnectError {
     }
 }
 
+thread_local! {
+    static CONNECTS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Sends a request, and says whether it opened a connection instead of reusing one that was kept alive.
+pub fn noting_connections<T>(send: impl FnOnce() -> T) -> (T, bool) {
+    CONNECTS.set(false);
+    let result = send();
+    (result, CONNECTS.get())
+}
+
 /// The steps of ureq's own connector.
 pub fn connector() -> impl Connector {
     ().chain(WithStep { inner: ConnectProxyConnector::default(), step: Step::Proxy })
@@ -52,6 +64,7 @@ impl<In: Transport, C: Connector<In>> Connector<In> for WithStep<C> {
     type Out = C::Out;
 
     fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<C::Out>, ureq::Error> {
+        CONNECTS.set(true);
         self.inner.connect(details, chained).map_err(|error| match error {
             // From the connection to the proxy, or from the lookup of its name.
             ureq::Error::Other(inner) if inner.is::<ConnectError>() || inner.is::<LookupError>() => {

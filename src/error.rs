@@ -28,9 +28,13 @@ impl Display for RequestError {
 pub enum Kind {
     /// No connection could be made.
     Connection,
+    /// A connection, but it was closed before anything came over it.
+    NoResponse,
+    /// A connection, but nothing came over it in time.
+    TimedOut,
     /// A response with this status; `from_api` if it has an error object of the API's, and is no gateway's page.
     Status { status: u16, from_api: bool },
-    /// No response that could be used.
+    /// No response that can be used.
     Response,
 }
 
@@ -44,9 +48,18 @@ impl RequestError {
         self
     }
 
+    pub fn with_attempts(self, attempts: u32) -> Self {
+        self.with_note((attempts > 1).then(|| format!("after {attempts} attempts")))
+    }
+
     /// What went wrong, without the advice.
     pub fn reason(&self) -> String {
         self.notes.iter().fold(self.message.clone(), |reason, note| format!("{reason} ({note})"))
+    }
+
+    /// Whether another connection may do better.
+    pub fn is_of_connection(&self) -> bool {
+        matches!(self.kind, Kind::Connection | Kind::NoResponse | Kind::TimedOut)
     }
 
     /// Whether the API has refused the request for good: the key, the permission, or the job's ID.

@@ -4,7 +4,7 @@
 use std::fmt::{self, Debug, Display, Formatter};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,15 +16,19 @@ use ureq::unversioned::transport::NextTimeout;
 #[derive(Clone)]
 pub struct Resolver {
     lookup: Lookup,
-    newest: Arc<Mutex<Option<Outcome>>>,
+    state: Arc<Mutex<State>>,
 }
 
 /// Takes `HOST:PORT`. An `Arc`, as the thread that runs it may outlive the time allowed.
 type Lookup = Arc<dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
 
-struct Outcome {
-    at: Instant,
-    addresses: Result<Vec<SocketAddr>, LookupError>,
+#[derive(Default)]
+struct State {
+    addresses: Option<Vec<SocketAddr>>,
+    /// Whether they should be looked up again.
+    is_stale: bool,
+    /// The last lookup that failed, and when it ended.
+    failure: Option<(Instant, LookupError)>,
 }
 
 /// Why a name has no addresses. It goes through ureq as `ureq::Error::Other`.
@@ -52,24 +56,39 @@ impl Resolver {
     }
 
     pub fn with(lookup: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
-        Resolver { lookup: Arc::new(lookup), newest: Arc::default() }
+        Resolver { lookup: Arc::new(lookup), state: Arc::default() }
     }
 
     /// Has the next connection look the name up again: after a failed one, it may have other addresses by now.
-    pub fn forget(&self) {
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    pub fn refresh(&self) {
+        self.state().is_stale = true;
     }
 
     fn addresses(&self, host_and_port: &str, timeout: Duration) -> Result<Vec<SocketAddr>, LookupError> {
         let start = Instant::now();
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        // A failed lookup that ended while this thread waited for the lock holds for it too.
-        if let Some(outcome) = newest.as_ref().filter(|outcome| outcome.addresses.is_ok() || outcome.at >= start) {
-            return outcome.addresses.clone();
+        let mut state = self.state();
+        if let Some(addresses) = state.addresses.as_ref().filter(|_| !state.is_stale) {
+            return Ok(addresses.clone());
         }
-        let addresses = self.look_up(host_and_port, timeout);
-        *newest = Some(Outcome { at: Instant::now(), addresses: addresses.clone() });
-        addresses
+        // A failed lookup that ended while this thread waited for the lock holds for it too.
+        if let Some((_, error)) = state.failure.as_ref().filter(|(end, _)| *end >= start) {
+            return Err(error.clone());
+        }
+        match (self.look_up(host_and_port, timeout), &state.addresses) {
+            (Ok(addresses), _) => state.addresses = Some(addresses),
+            // Stale addresses are better than none.
+            (Err(_), Some(_)) => {}
+            (Err(error), None) => {
+                state.failure = Some((Instant::now(), error.clone()));
+                return Err(error);
+            }
+        }
+        state.is_stale = false;
+        Ok(state.addresses.clone().unwrap_or_default())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn look_up(&self, host_and_port: &str, timeout: Duration) -> Result<Vec<SocketAddr>, LookupError> {
@@ -135,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_looked_up_once_until_it_is_forgotten() {
+    fn a_name_is_looked_up_once_until_it_is_refreshed() {
         let (resolver, count) = counting(|| Ok(vec![([127, 0, 0, 1], 1).into()]));
         let barrier = Barrier::new(8);
         thread::scope(|scope| {
@@ -147,7 +166,7 @@ mod tests {
             }
         });
         assert_eq!(count.load(Ordering::SeqCst), 1);
-        resolver.forget();
+        resolver.refresh();
         resolver.addresses("a.test:1", SOON).unwrap();
         assert_eq!(count.load(Ordering::SeqCst), 2);
     }
@@ -162,6 +181,8 @@ mod tests {
                     barrier.wait();
                     let error = resolver.addresses("a.test:1", SOON).unwrap_err();
                     assert_eq!(error.to_string(), "temporary failure");
+                    // As the client does, while others still wait for the lookup.
+                    resolver.refresh();
                 });
             }
         });
@@ -169,6 +190,21 @@ mod tests {
         // A failed lookup is not kept.
         resolver.addresses("a.test:1", SOON).unwrap_err();
         assert_eq!(count.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn stale_addresses_are_used_where_a_name_is_not_found_any_more() {
+        let lookups = AtomicUsize::new(0);
+        let resolver = Resolver::with(move |_| match lookups.fetch_add(1, Ordering::SeqCst) {
+            0 => Ok(vec![([127, 0, 0, 1], 1).into()]),
+            1 => Err(io::Error::other("temporary failure")),
+            _ => panic!("a lookup that nobody wanted"),
+        });
+        resolver.addresses("a.test:1", SOON).unwrap();
+        resolver.refresh();
+        for _ in 0..2 {
+            assert_eq!(resolver.addresses("a.test:1", SOON).unwrap().len(), 1);
+        }
     }
 
     #[test]

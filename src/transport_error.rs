@@ -155,7 +155,12 @@ fn response(error: &Error, endpoint: &Endpoint, limits: Limits, is_body: bool) -
             Retry::After(None),
         ),
     };
-    RequestError::new(message, advice, retry, Kind::Response)
+    let kind = match error {
+        _ if is_body || retry != Retry::After(None) => Kind::Response,
+        Error::Timeout(_) => Kind::TimedOut,
+        _ => Kind::NoResponse,
+    };
+    RequestError::new(message, advice, retry, kind)
 }
 
 fn no_connection(message: String, advice: String) -> RequestError {
@@ -219,9 +224,9 @@ mod tests {
                 Error::Io(ErrorKind::BrokenPipe.into()),
                 false,
                 "no response from a.test: the connection was reset",
-                Kind::Response,
+                Kind::NoResponse,
             ),
-            (Error::ConnectionFailed, false, "no response from a.test: the connection broke", Kind::Response),
+            (Error::ConnectionFailed, false, "no response from a.test: the connection broke", Kind::NoResponse),
         ] {
             let error = sort(&error, &endpoint, limits, is_body);
             assert_eq!((error.message.as_str(), error.kind, error.retry), (expected, kind, Retry::After(None)));

@@ -6,6 +6,7 @@ use anyhow::{Error, Result, anyhow, ensure};
 
 use crate::api::Api;
 use crate::batch;
+use crate::client::MAX_CONNECTIONS;
 use crate::error::RequestError;
 use crate::job::Job;
 use crate::message::{and_others, duration};
@@ -45,15 +46,18 @@ pub fn until_final(api: &Api, ids: &[&str], wait: Duration, timeout: Duration) -
     let mut poll_all = false;
     loop {
         let poll_start = Instant::now();
-        poll(api, &mut jobs, &Deadline::after(timeout.min(left())), poll_all)?;
+        let polled = poll(api, &mut jobs, &Deadline::after(timeout.min(left())), poll_all)?;
         if jobs.iter().all(Waiting::is_final) {
             return Ok(jobs.into_iter().filter_map(|waiting| waiting.job).collect());
         }
         if left() < shortest_poll {
             return Err(out_of_time(&jobs, wait));
         }
-        // The last poll begins early enough to finish: as long before the end as this one took.
-        let until_last = left().saturating_sub(poll_start.elapsed().max(shortest_poll));
+        // The last poll begins early enough to finish: twice as long before the end as this one took for as many jobs.
+        let rounds = |jobs: usize| jobs.div_ceil(MAX_CONNECTIONS).max(1) as u32;
+        let pending = jobs.iter().filter(|job| !job.is_final()).count();
+        let last_poll = poll_start.elapsed() * 2 * rounds(pending) / rounds(polled);
+        let until_last = left().saturating_sub(last_poll.max(shortest_poll));
         let pause = next_pause(&jobs, Instant::now()).max(api.client.rate_limit_delay());
         poll_all = pause >= until_last;
         let pause = pause.min(until_last);
@@ -65,20 +69,22 @@ pub fn until_final(api: &Api, ids: &[&str], wait: Duration, timeout: Duration) -
     }
 }
 
-/// Reads the jobs that are due, or all that are not final.
-fn poll(api: &Api, jobs: &mut [Waiting], deadline: &Deadline, poll_all: bool) -> Result<()> {
+/// Reads the jobs that are due, or all that are not final. Returns how many these were.
+fn poll(api: &Api, jobs: &mut [Waiting], deadline: &Deadline, poll_all: bool) -> Result<usize> {
     let now = Instant::now();
     let mut due: Vec<_> = jobs.iter_mut().filter(|job| !job.is_final() && (poll_all || job.next_poll <= now)).collect();
     let ids: Vec<_> = due.iter().map(|waiting| waiting.id).collect();
     let results = batch::read_each(api, &ids, deadline);
+    // The same for all of them, so that they are due together.
+    let (now, clock) = (Instant::now(), SystemTime::now());
     let mut refusals = Vec::new();
     for (waiting, result) in due.iter_mut().zip(results) {
         match result {
             Err(error) if waiting.is_ended_by(&error) => refusals.push((waiting.id, error)),
-            result => waiting.note(result, Instant::now(), SystemTime::now()),
+            result => waiting.note(result, now, clock),
         }
     }
-    if refusals.is_empty() { Ok(()) } else { Err(batch::could_not_read(ids.len(), &refusals)) }
+    if refusals.is_empty() { Ok(ids.len()) } else { Err(batch::could_not_read(ids.len(), &refusals)) }
 }
 
 impl Waiting<'_> {

@@ -49,6 +49,8 @@ pub struct Behaviour {
     pub connections: Option<usize>,
     /// How many TLS handshakes are refused, as by a server that is being restarted.
     pub refused_handshakes: usize,
+    /// Whether each connection is closed after a response, which does not say so.
+    pub closes: bool,
     /// How long each response takes.
     pub delay: Duration,
     pub rate_limit: Option<RateLimit>,
@@ -239,6 +241,11 @@ impl Shared {
             let headers: Vec<_> = self.server.request_id().into_iter().map(|name| (name, &*request_id)).collect();
             let body = format!("{}{}", self.server.prefix(), answer.body);
             connection.write(&response(answer.status, &headers, &body))?;
+            if self.behaviour.lock().unwrap().closes {
+                // Long enough for the next request to be on its way.
+                thread::sleep(Duration::from_millis(1));
+                return Ok(());
+            }
         }
     }
 
