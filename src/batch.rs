@@ -95,6 +95,13 @@ struct State {
     ended_by: Option<RequestError>,
 }
 
+impl State {
+    /// Whether no job is left, nor one that is being read and may still come back.
+    fn is_over(&self) -> bool {
+        self.ended_by.is_some() || self.waiting.is_empty() && self.in_flight == 0
+    }
+}
+
 impl Queue {
     fn new(jobs: usize, connections: usize) -> Self {
         let now = Instant::now();
@@ -113,19 +120,17 @@ impl Queue {
     /// The next job, and how many have been answered so far; none if no job is left. Waits while one may still come back.
     fn take(&self) -> Option<(usize, usize)> {
         let mut state = self.state();
-        loop {
+        while !state.is_over() {
             let now = Instant::now();
             if let Some(position) = state.waiting.iter().position(|(due, _)| *due <= now) {
                 let (_, index) = state.waiting.remove(position)?;
                 state.in_flight += 1;
                 return Some((index, state.answered));
             }
-            if state.waiting.is_empty() && state.in_flight == 0 {
-                return None;
-            }
             let next = state.waiting.iter().map(|(due, _)| *due - now).min().unwrap_or(Duration::MAX);
             state = self.changed.wait_timeout(state, next).unwrap_or_else(PoisonError::into_inner).0;
         }
+        None
     }
 
     fn done(&self, index: usize, result: Result<Job, RequestError>) {
@@ -164,8 +169,7 @@ impl Queue {
 
     /// Waits before a connection is tried again, but no longer than there is something to read.
     fn pause(&self, pause: Duration) {
-        let is_needed = |state: &mut State| !state.waiting.is_empty() || state.in_flight > 0;
-        drop(self.changed.wait_timeout_while(self.state(), pause, is_needed));
+        drop(self.changed.wait_timeout_while(self.state(), pause, |state| !state.is_over()));
     }
 
     /// Puts a job back for good, as this connection is of no use. The error of the last connection ends the batch.
@@ -175,18 +179,14 @@ impl Queue {
         state.in_flight -= 1;
         state.connections -= 1;
         if state.connections == 0 {
-            state.waiting.clear();
-            state.ended_by = Some(error);
+            state.ended_by.get_or_insert(error);
         }
         self.changed.notify_all();
     }
 
     /// Ends the batch with the error of this job.
     fn end(&self, index: usize, error: RequestError) {
-        let mut state = self.state();
-        state.waiting.clear();
-        state.ended_by = Some(error.clone());
-        drop(state);
+        self.state().ended_by.get_or_insert(error.clone());
         self.done(index, Err(error));
     }
 
@@ -298,8 +298,10 @@ mod tests {
     #[test]
     fn an_error_for_all_jobs_ends_the_batch() {
         let queue = Queue::new(3, 2);
-        assert_eq!(take(&queue), Some(0));
+        assert_eq!((take(&queue), take(&queue)), (Some(0), Some(1)));
         queue.end(0, error("no key"));
+        // What was being read at the time is not read once more.
+        queue.put_back(1, error("refused"), Duration::ZERO);
         assert_eq!(take(&queue), None);
         assert_eq!(messages(queue), ["no key"; 3]);
     }

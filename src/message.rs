@@ -7,6 +7,8 @@ use humantime::{format_duration, format_rfc3339_seconds};
 
 use crate::secret::Secrets;
 
+pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The most that is quoted of what a server said, in characters: what comes after it must still fit into the line.
 const MAX_QUOTE: usize = 500;
 
@@ -44,10 +46,9 @@ pub fn shorten(mut text: String, most: usize) -> String {
 
 /// A duration as the query would have it: whole days, else no finer than a tenth of a second beyond the first.
 pub fn duration(duration: Duration) -> String {
-    const DAY: u64 = 24 * 60 * 60;
     let tenths = (duration.as_millis() as u64 + 50) / 100;
     match duration.as_secs() {
-        seconds if seconds > 0 && seconds % DAY == 0 => format!("{}d", seconds / DAY),
+        seconds if seconds > 0 && seconds % DAY.as_secs() == 0 => format!("{}d", seconds / DAY.as_secs()),
         0 => format_duration(Duration::from_millis(duration.as_millis() as u64)).to_string(),
         _ => format_duration(Duration::from_millis(tenths * 100)).to_string(),
     }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::endpoint::{Endpoint, Overrides};
 use crate::filters::Filters;
 use crate::job::{FINAL_STATUSES, MAX_ID, STATUSES, is_id};
-use crate::message;
+use crate::message::{self, DAY};
 use crate::query::{Query, given};
 use crate::retry::MAX_TIMEOUT;
 
@@ -19,7 +19,6 @@ const MAX_IDS: usize = 1000;
 const DEFAULT_LIMIT: usize = 20;
 const MAX_LIMIT: usize = 10_000;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MAX_WAIT: Duration = DAY.saturating_mul(7);
 const MAX_REQUIRE_AVAILABLE: Duration = DAY.saturating_mul(3650);
 

@@ -5,10 +5,9 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::job::Job;
-use crate::message::{and_others, duration, format_date};
+use crate::message::{DAY, and_others, duration, format_date};
 use crate::models::{Models, shutdown};
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many jobs a message tells before it only counts them.
 const TOLD: usize = 3;
 
