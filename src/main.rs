@@ -4,41 +4,12 @@
 //! JSON object of strings on stdout. On failure stdout stays empty, stderr has one line that says what to do, and the
 //! exit code is 2 for a usage error, which is found before any request is sent, else 1.
 
-mod api;
-mod base_url;
-mod batch;
-mod checkpoints;
-mod cli;
-mod client;
-mod connector;
-mod custom_headers;
 mod endpoint;
-mod error;
-mod fields;
-mod filters;
+mod http;
 mod job;
-mod list;
-mod message;
-mod models;
-mod output;
-mod pacing;
-mod progress;
-mod proxy;
 mod query;
-mod report;
-mod request;
-mod require;
-mod resolver;
-mod response;
-mod retry;
-mod roots;
-mod secret;
-mod stdout;
-#[cfg(test)]
-mod test_server;
-mod tls_error;
-mod transport_error;
-mod wait;
+mod read;
+mod text;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -47,13 +18,12 @@ use std::{env, panic};
 
 use anyhow::Result;
 
-use crate::api::Api;
-use crate::cli::Invocation;
-use crate::job::Job;
-use crate::models::Models;
-use crate::output::Output;
-use crate::request::{Request, Selector};
-use crate::retry::Deadline;
+use crate::http::{Api, Deadline};
+use crate::job::{Job, Output};
+use crate::query::cli::{self, Invocation};
+use crate::query::{Request, Selector};
+use crate::read::{Models, batch, checkpoints, list, require, wait};
+use crate::text::{report, stdout};
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(report::panic));
@@ -61,13 +31,13 @@ fn main() -> ExitCode {
     let mut secrets = endpoint::secrets(None, &env);
     let request = match cli::parse(env::args_os().skip(1)) {
         Ok(Invocation::Run(query)) => {
-            secrets = endpoint::secrets(query.api_key_env.as_deref(), &env);
+            secrets = endpoint::secrets(query.get("api_key_env"), &env);
             Request::new(&query, &env)
         }
-        Ok(Invocation::Help) => return report::exit_code(stdout::print(cli::HELP), &secrets),
+        Ok(Invocation::Help) => return report::exit_code(stdout::print(&cli::help()), &secrets),
         Ok(Invocation::Version) => return report::exit_code(stdout::print(cli::VERSION), &secrets),
         Ok(Invocation::Usage) => {
-            let _ = io::stderr().write_all(cli::HELP.as_bytes());
+            let _ = io::stderr().write_all(cli::help().as_bytes());
             return ExitCode::from(2);
         }
         Err(error) => Err(error),
@@ -80,10 +50,10 @@ fn main() -> ExitCode {
 
 fn run(request: &Request) -> Result<()> {
     let api = Api::new(&request.endpoint, request.timeout);
-    let deadline = Deadline::after(request.timeout);
+    let deadline = Deadline::timeout(request.timeout);
     let mut output = read(request, &api, &deadline)?;
     require::status(output.jobs(), &request.require_status)?;
-    let deadline = if request.wait.is_some() { Deadline::after(request.timeout) } else { deadline };
+    let deadline = if request.wait.is_some() { Deadline::timeout(request.timeout) } else { deadline };
     look_up(request, &api, output.jobs_mut(), &deadline)?;
     stdout::print(&output.render(io::stdout().is_terminal())?)
 }
@@ -99,7 +69,7 @@ fn read(request: &Request, api: &Api, deadline: &Deadline) -> Result<Output> {
         Selector::Many(ids) => Ok(Output::ById(by_id(&ids.iter().map(String::as_str).collect::<Vec<_>>())?)),
         Selector::MostRecent(filters) => {
             let newest = list::most_recent(api, filters, deadline)?;
-            if request.wait.is_some() { one(newest.id()) } else { Ok(Output::One(newest)) }
+            if request.wait.is_some() && !newest.is_final() { one(newest.id()) } else { Ok(Output::One(newest)) }
         }
         Selector::List { filters, limit } => {
             let (jobs, has_more) = list::list(api, filters, *limit, deadline)?;

@@ -40,6 +40,11 @@ fn the_most_recent_job_is_picked_once_and_then_waited_for() {
     assert_eq!(result(program_for(&api).args(["most_recent=true", "wait=20s"]))["id"], newest.as_str());
     assert_eq!(api.requests().len(), 1 + 2);
 
+    // A job that is final already is not read again.
+    let api = SampleApi::start();
+    assert_eq!(result(program_for(&api).args(["most_recent=true", "wait=20s"]))["id"], newest.as_str());
+    assert_eq!(api.requests().len(), 1);
+
     let line = failure(1, program_for(&api).args(["most_recent=true", "require_status=succeeded"]));
     assert_eq!(line, format!("fine-tuning job {newest} is cancelled, not succeeded"));
 }

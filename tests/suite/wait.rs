@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::batch::{numbered, parsed};
+use crate::batch::{numbered, parsed, refusing};
 use crate::support::certificates::CertificateAuthority;
 use crate::support::program::{KEY, PROGRAM, failure, program, program_for, result, run, wait_until, without_settings};
 use crate::support::proxy::Proxy;
@@ -255,6 +255,36 @@ fn several_jobs_can_be_waited_for_and_required() {
     api.moves("ftjob-n2", [polled(2, "running")]);
     let line = failure(1, program_for(&api).args([&numbered(1..=3), "wait=300ms"]));
     assert_eq!(line, "fine-tuning job ftjob-n2 is still running after 300ms; allow more time with wait");
+}
+
+#[test]
+fn an_error_counts_all_jobs_that_are_waited_for() {
+    let api = SampleApi::start();
+    for number in [2, 3] {
+        let mut running = numbered_job(number);
+        running["status"] = json!("running");
+        api.moves(&format!("ftjob-n{number}"), [running]);
+    }
+    thread::scope(|scope| {
+        let line = scope.spawn(|| failure(1, program_for(&api).args([&numbered(1..=3), "wait=20s"])));
+        wait_until("all jobs have been polled", || api.requests().len() == 3);
+        api.play([refusing("404 Not Found", "Gone."), refusing("404 Not Found", "Gone.")]);
+        let line = line.join().unwrap();
+        assert!(line.starts_with("could not read 2 of 3 fine-tuning jobs: ftjob-n2, ftjob-n3: "), "{line}");
+    });
+}
+
+#[test]
+fn the_last_poll_names_the_wait() {
+    let api = moving(&["running"]);
+    api.play([answering(response("200 OK", &[], &polled("running").to_string())), silent(), silent(), silent()]);
+    let line = failure(1, program_for(&api).args(["ftjob-moving", "wait=6s"]));
+    let expected = format!(
+        "fine-tuning job ftjob-moving is still running after 6s; allow more time with wait; the last poll failed: no \
+         response from {} within the wait of 6s",
+        api.address
+    );
+    assert_eq!(line, expected);
 }
 
 #[test]

@@ -1,0 +1,240 @@
+//! OpenAI's fine-tuning API, as far as it is needed here.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::client::{Client, Get};
+use super::deadline::Deadline;
+use super::error::{Kind, RequestError, Retry};
+use super::send;
+use crate::endpoint::Endpoint;
+use crate::job::Job;
+use crate::text::{format_time, quote};
+
+/// The API's largest page, of jobs or of events.
+pub const MAX_PAGE: usize = 100;
+/// How many checkpoints are read at most; a job has a few hundred.
+const MAX_CHECKPOINTS: usize = 1000;
+/// How many pages of events are read at most, to show people what they missed.
+const MAX_EVENT_PAGES: usize = 10;
+
+/// A part of the list of jobs.
+pub struct Page {
+    pub jobs: Vec<Job>,
+    pub has_more: bool,
+}
+
+/// Something that a job reported.
+pub struct Event {
+    pub id: String,
+    /// Time, level and message, fit for a terminal.
+    pub line: String,
+}
+
+pub struct Api<'a> {
+    client: Client<'a>,
+}
+
+impl<'a> Api<'a> {
+    /// Sends no request yet.
+    pub fn new(endpoint: &'a Endpoint, timeout: Duration) -> Self {
+        Api { client: Client::new(endpoint, timeout) }
+    }
+
+    /// How long the server's rate limit holds requests back from now on.
+    pub fn rate_limit_delay(&self) -> Duration {
+        self.client.pacing.delay(Instant::now())
+    }
+
+    /// Retrieves fine-tuning jobs, in the order of the IDs: `GET /fine_tuning/jobs/{id}` in OpenAI's API reference.
+    pub fn jobs(&self, ids: &[&str], deadline: &Deadline) -> Vec<Result<Job, RequestError>> {
+        let get = |id: &&str| Get { path: format!("fine_tuning/jobs/{id}"), query: Vec::new() };
+        let results = send::get_all(&self.client, &ids.iter().map(get).collect::<Vec<_>>(), deadline);
+        let jobs = ids.iter().zip(results).map(|(id, result)| match result {
+            Ok(answer) => self.job(id, answer),
+            Err(error) => Err(self.with_advice_on_the_id(error)),
+        });
+        jobs.collect()
+    }
+
+    /// The job with this ID. Better no data than another job's, or what merely looks like a job.
+    fn job(&self, id: &str, answer: Value) -> Result<Job, RequestError> {
+        let object = answer["object"].as_str().map(|object| self.quote(object));
+        let wrong = match (Job::new(answer), object) {
+            (Some(job), _) if job.id() == id => return Ok(job),
+            (Some(job), _) => format!("another job, {}", job.id()),
+            (None, Some(object)) if object == "fine_tuning.job" => "a job without a valid ID".into(),
+            (None, Some(object)) => format!("an object of type {object:?}, not a fine-tuning job"),
+            (None, None) => "JSON that is not a fine-tuning job".into(),
+        };
+        Err(self.unexpected(&wrong))
+    }
+
+    fn with_advice_on_the_id(&self, error: RequestError) -> RequestError {
+        if error.kind != (Kind::Status { status: 404, from_api: true }) {
+            return error;
+        }
+        let Endpoint { key_variable: key, base_url, .. } = self.client.endpoint();
+        let base_url = base_url.name;
+        let advice = format!("check the ID, {base_url}, and that the API key in {key} belongs to the job's project");
+        RequestError { advice, ..error }
+    }
+
+    /// Lists fine-tuning jobs, the newest first: `GET /fine_tuning/jobs` in OpenAI's API reference. A page begins behind
+    /// the job `after`.
+    pub fn page(
+        &self,
+        limit: usize,
+        after: Option<&str>,
+        metadata: &BTreeMap<String, String>,
+        deadline: &Deadline,
+    ) -> Result<Page, RequestError> {
+        let mut query = vec![("limit".to_owned(), limit.to_string())];
+        query.extend(after.map(|after| ("after".to_owned(), after.to_owned())));
+        query.extend(metadata.iter().map(|(key, value)| (format!("metadata[{key}]"), value.clone())));
+        let mut answer = self.get("fine_tuning/jobs", query, deadline)?;
+        let jobs = match answer.get_mut("data").map(Value::take) {
+            Some(Value::Array(jobs)) => jobs.into_iter().map(Job::new).collect(),
+            _ => None,
+        };
+        let jobs = jobs.ok_or_else(|| self.unexpected("JSON that is not a list of fine-tuning jobs"))?;
+        Ok(Page { jobs, has_more: answer["has_more"] == true })
+    }
+
+    /// The job's checkpoints, the newest first: `GET /fine_tuning/jobs/{id}/checkpoints` in OpenAI's API reference.
+    pub fn checkpoints(&self, id: &str, deadline: &Deadline) -> Result<Vec<Value>, RequestError> {
+        let path = format!("fine_tuning/jobs/{id}/checkpoints");
+        let mut query = vec![("limit".to_owned(), MAX_PAGE.to_string())];
+        let mut checkpoints: Vec<Value> = Vec::new();
+        loop {
+            let mut page = self.get(&path, query.clone(), deadline)?;
+            checkpoints.extend(self.entries(&mut page, "checkpoints")?);
+            if page["has_more"] != true {
+                return Ok(checkpoints);
+            }
+            let last = checkpoints.last().and_then(|checkpoint| checkpoint["id"].as_str());
+            let after = ("after".to_owned(), last.unwrap_or_default().to_owned());
+            if query.last() == Some(&after) {
+                return Err(self.unexpected("the same page of checkpoints again"));
+            } else if checkpoints.len() >= MAX_CHECKPOINTS {
+                let message = format!("the job has more than {MAX_CHECKPOINTS} checkpoints");
+                return Err(RequestError::new(message, String::new(), Retry::Never, Kind::Response));
+            }
+            query.truncate(1);
+            query.push(after);
+        }
+    }
+
+    /// The models that the key may use: `GET /models` in OpenAI's API reference, which has no pages.
+    pub fn models(&self, deadline: &Deadline) -> Result<Vec<Value>, RequestError> {
+        let mut answer = self.get("models", Vec::new(), deadline)?;
+        self.entries(&mut answer, "models")
+    }
+
+    /// What the job reported since the event `newest`, oldest first; without one, only what fits on a page.
+    /// `GET /fine_tuning/jobs/{id}/events` in OpenAI's API reference.
+    pub fn events_since(
+        &self,
+        id: &str,
+        newest: Option<&str>,
+        deadline: &Deadline,
+    ) -> Result<Vec<Event>, RequestError> {
+        let mut query = vec![("limit".to_owned(), MAX_PAGE.to_string())];
+        let mut events: Vec<Event> = Vec::new();
+        for _ in 0..MAX_EVENT_PAGES {
+            let page = self.get(&format!("fine_tuning/jobs/{id}/events"), query.clone(), deadline)?;
+            let data = page["data"].as_array().into_iter().flatten();
+            let unseen = data.map_while(|event| {
+                let id = event["id"].as_str().filter(|id| Some(*id) != newest)?;
+                Some(Event { id: id.to_owned(), line: self.event_line(event) })
+            });
+            let seen_before = events.len();
+            events.extend(unseen);
+            let is_whole_page = events.len() - seen_before == MAX_PAGE;
+            if newest.is_none() || !is_whole_page || page["has_more"] != true {
+                break;
+            }
+            query.truncate(1);
+            query.extend(events.last().map(|event| ("after".to_owned(), event.id.clone())));
+        }
+        events.reverse();
+        Ok(events)
+    }
+
+    fn get(&self, path: &str, query: Vec<(String, String)>, deadline: &Deadline) -> Result<Value, RequestError> {
+        send::get(&self.client, Get { path: path.into(), query }, deadline)
+    }
+
+    fn event_line(&self, event: &Value) -> String {
+        let time = event["created_at"].as_u64().and_then(format_time).unwrap_or_default();
+        let text = |key: &str| self.quote(event[key].as_str().unwrap_or_default());
+        format!("{time} {}: {}", text("level"), text("message"))
+    }
+
+    /// Takes the entries out of a list; each of them has an ID.
+    fn entries(&self, answer: &mut Value, what: &str) -> Result<Vec<Value>, RequestError> {
+        match answer.get_mut("data").map(Value::take) {
+            Some(Value::Array(entries)) if entries.iter().all(|entry| entry["id"].is_string()) => Ok(entries),
+            _ => Err(self.unexpected(&format!("JSON that is not a list of {what}"))),
+        }
+    }
+
+    fn unexpected(&self, what: &str) -> RequestError {
+        let endpoint = self.client.endpoint();
+        let message = format!("{} answered with {what}", endpoint.host());
+        RequestError::new(message, format!("check {}", endpoint.base_url.name), Retry::Never, Kind::Response)
+    }
+
+    /// What a server said, fit for a terminal.
+    pub fn quote(&self, text: &str) -> String {
+        quote(text, &self.client.endpoint().secrets)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::test_server;
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// Calls the API, which gives this answer to every request.
+    fn with_api<T>(answer: Value, call: impl Fn(&Api, &Deadline) -> T) -> T {
+        let address = test_server::start(move |_| answer.clone());
+        let endpoint = test_server::endpoint(&address.to_string());
+        call(&Api::new(&endpoint, TIMEOUT), &Deadline::timeout(TIMEOUT))
+    }
+
+    #[test]
+    fn an_answer_with_another_job_is_an_error() {
+        let job = json!({ "object": "fine_tuning.job", "id": "a", "status": "running" });
+        let read = |answer| with_api(answer, |api, deadline| api.jobs(&["a"], deadline).remove(0));
+        assert_eq!(read(job).unwrap().status(), "running");
+        for (answer, expected) in [
+            (json!({ "object": "fine_tuning.job", "id": "b" }), "answered with another job, b; check base_url"),
+            (json!({ "object": "fine_tuning.job" }), "answered with a job without a valid ID; check base_url"),
+            (json!({ "object": "list" }), r#"an object of type "list", not a fine-tuning job; check base_url"#),
+            (json!([]), "answered with JSON that is not a fine-tuning job; check base_url"),
+        ] {
+            let error = read(answer).err().unwrap();
+            assert!(error.to_string().ends_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_a_list_of_jobs_is_a_page() {
+        let page = |answer| with_api(answer, |api, deadline| api.page(1, None, &BTreeMap::new(), deadline));
+        let job = json!({ "object": "fine_tuning.job", "id": "a" });
+        let answer = page(json!({ "data": [job], "has_more": true })).unwrap();
+        assert_eq!((answer.jobs.len(), answer.has_more), (1, true));
+        assert!(!page(json!({ "data": [] })).unwrap().has_more);
+        for answer in [json!([]), json!({}), json!({ "data": {} }), json!({ "data": [job, {}] })] {
+            let error = page(answer).err().unwrap();
+            assert!(error.to_string().ends_with("JSON that is not a list of fine-tuning jobs; check base_url"));
+        }
+    }
+}

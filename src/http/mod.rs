@@ -1,0 +1,23 @@
+//! One request and what becomes of it. Every request of a run goes through the loop in `send`; `schedule` says when, and
+//! `retry` decides what comes after a failed attempt.
+
+mod api;
+mod client;
+mod connector;
+mod deadline;
+mod error;
+mod pacing;
+mod resolver;
+mod response;
+mod retry;
+mod schedule;
+mod send;
+#[cfg(test)]
+pub mod test_server;
+mod tls_error;
+mod transport_error;
+
+pub use api::{Api, Event, MAX_PAGE};
+pub use client::MAX_CONNECTIONS;
+pub use deadline::{Deadline, MAX_TIMEOUT};
+pub use error::{Kind, RequestError, Retry};

@@ -1,0 +1,372 @@
+//! When each request of a batch is sent, and over which connection. A request has a time before which it is not sent. What
+//! goes wrong only moves that time, or ends the request with the last real reason: `retry` decides which. No clock is read
+//! here, and no socket.
+
+use std::collections::BTreeSet;
+use std::mem;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::deadline::Deadline;
+use super::error::{Kind, RequestError, Retry};
+use super::pacing::Pacing;
+use super::retry::{self, NextRequest, Situation};
+use crate::text::duration;
+
+/// What has become of a connection.
+#[derive(Default)]
+pub(super) struct Connection {
+    /// How often in a row it failed.
+    failures: u32,
+    /// When its pause ends; `None` if it has had none.
+    not_before: Option<Instant>,
+    /// How many requests had been answered when it took its last one.
+    answered: usize,
+    is_given_up: bool,
+}
+
+/// What a connection does next.
+#[derive(Debug, PartialEq)]
+pub(super) enum Step {
+    Send(usize),
+    Pause(Duration),
+    /// No request can be sent before the deadline, perhaps because the rate limit holds them back for so long.
+    OutOfTime(Option<Duration>),
+    End,
+}
+
+/// The requests that are to be sent, and what has become of the others, by their place in the batch.
+pub(super) struct Schedule {
+    /// Those that are not under way, by the time before which each is not sent.
+    waiting: BTreeSet<(Instant, usize)>,
+    under_way: usize,
+    requests: Vec<Tried>,
+    /// How many responses have come, whatever their status.
+    answered: usize,
+    /// How many connections are left.
+    pub(super) connections: usize,
+    /// What has ended the batch for the requests without a result.
+    ended_by: Option<RequestError>,
+    deadline: Deadline,
+}
+
+/// What has become of a request.
+struct Tried {
+    /// The time before which it is not sent.
+    due: Instant,
+    attempts: u32,
+    retries: u32,
+    /// Why the last attempt failed.
+    error: Option<RequestError>,
+    result: Option<Result<Value, RequestError>>,
+}
+
+impl Schedule {
+    pub(super) fn new(requests: usize, connections: usize, deadline: &Deadline, now: Instant) -> Self {
+        Schedule {
+            waiting: (0..requests).map(|index| (now, index)).collect(),
+            under_way: 0,
+            requests: (0..requests)
+                .map(|_| Tried { due: now, attempts: 0, retries: 0, error: None, result: None })
+                .collect(),
+            answered: 0,
+            connections,
+            ended_by: None,
+            deadline: *deadline,
+        }
+    }
+
+    /// What a connection does at this time. A request that it sends counts as under way from then on.
+    pub(super) fn next(&mut self, connection: &mut Connection, pacing: &Pacing, now: Instant) -> Step {
+        if connection.is_given_up || self.ended_by.is_some() {
+            return Step::End;
+        }
+        let left = self.deadline.left(now);
+        let Some(&(due, index)) = self.waiting.first() else {
+            // A request that is under way may come back.
+            return if self.under_way == 0 { Step::End } else { Step::Pause(left) };
+        };
+        if left.is_zero() {
+            return Step::OutOfTime(None);
+        }
+        let due = connection.not_before.map_or(due, |not_before| not_before.max(due));
+        if due > now {
+            return Step::Pause(due - now);
+        }
+        match pacing.take_turn(now) {
+            Err(pause) if pause < left => return Step::Pause(pause),
+            Err(pause) => return Step::OutOfTime(Some(pause)),
+            Ok(()) => {}
+        }
+        self.waiting.pop_first();
+        self.under_way += 1;
+        connection.answered = self.answered;
+        Step::Send(index)
+    }
+
+    pub(super) fn succeeded(&mut self, index: usize, connection: &mut Connection, answer: Value) {
+        self.under_way -= 1;
+        self.answered += 1;
+        connection.failures = 0;
+        self.requests[index].result = Some(Ok(answer));
+    }
+
+    /// `situation` is what the schedule does not know itself.
+    pub(super) fn failed(
+        &mut self,
+        index: usize,
+        connection: &mut Connection,
+        error: RequestError,
+        situation: Situation,
+        now: Instant,
+    ) {
+        self.under_way -= 1;
+        let tried = &mut self.requests[index];
+        let situation = Situation {
+            retries: tried.retries,
+            failures: connection.failures,
+            any_answered: self.answered > 0,
+            others_work: self.connections > 1 && self.answered > connection.answered,
+            left: self.deadline.left(now),
+            ..situation
+        };
+        let next = retry::after(&error, &situation);
+        tried.attempts += u32::from(error.kind != Kind::Stale);
+        tried.retries += u32::from(retry::costs_a_retry(&error));
+        let error = with_attempts(error, tried.attempts, &next.request, &self.deadline);
+        match error.kind {
+            Kind::Stale => {}
+            kind if kind.is_answer() => (self.answered, connection.failures) = (self.answered + 1, 0),
+            _ => connection.failures += 1,
+        }
+        match next.connection {
+            Some(pause) => connection.not_before = Some(now + pause),
+            None => {
+                connection.is_given_up = true;
+                self.connections -= 1;
+            }
+        }
+        if next.request == NextRequest::EndAll || self.connections == 0 {
+            self.ended_by.get_or_insert_with(|| error.clone());
+        }
+        match next.request {
+            NextRequest::Retry(pause) => {
+                tried.error = Some(error);
+                // Without a pause it keeps its place before those that were not tried yet.
+                tried.due = if pause.is_zero() { tried.due } else { now + pause };
+                self.waiting.insert((tried.due, index));
+            }
+            NextRequest::End | NextRequest::EndAll => tried.result = Some(Err(error)),
+        }
+    }
+
+    /// Ends the requests that are not under way: each with the reason why its last attempt failed, else with this one.
+    pub(super) fn end_waiting(&mut self, error: &RequestError) {
+        for (_, index) in mem::take(&mut self.waiting) {
+            let tried = &mut self.requests[index];
+            tried.result = Some(Err(tried.error.take().unwrap_or_else(|| error.clone())));
+        }
+    }
+
+    pub(super) fn into_results(self) -> Vec<Result<Value, RequestError>> {
+        let left = || Err(self.ended_by.clone().expect("a batch ends early only with an error"));
+        self.requests.into_iter().map(|tried| tried.result.unwrap_or_else(left)).collect()
+    }
+}
+
+/// Notes how often the request was sent, or for how long a server asked to wait that was asked once.
+fn with_attempts(error: RequestError, attempts: u32, next: &NextRequest, deadline: &Deadline) -> RequestError {
+    let note = match (attempts, error.retry) {
+        (2.., _) => Some(format!("after {attempts} attempts")),
+        (_, Retry::After(Some(pause)) | Retry::RateLimited(Some(pause))) if *next == NextRequest::End => {
+            Some(format!("Retry-After is {}, more than {} leaves", duration(pause), deadline.key))
+        }
+        _ => None,
+    };
+    error.with_note(note)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// A request as a server of the simulation sees it.
+    struct Sent {
+        index: usize,
+        connection: usize,
+        /// Since the start.
+        at: Duration,
+    }
+
+    struct Played {
+        results: Vec<Result<Value, RequestError>>,
+        sent: Vec<Sent>,
+        /// How long it took.
+        end: Duration,
+    }
+
+    impl Played {
+        fn errors(self) -> Vec<String> {
+            self.results.into_iter().map(|result| result.err().unwrap().reason()).collect()
+        }
+
+        /// When the request was sent, in milliseconds.
+        fn times(&self, index: usize) -> Vec<u128> {
+            self.sent.iter().filter(|sent| sent.index == index).map(|sent| sent.at.as_millis()).collect()
+        }
+    }
+
+    /// Plays a batch without sockets, with a clock that jumps from one event to the next. The server says how long it takes
+    /// for its answer, in milliseconds.
+    fn play(
+        (requests, connections): (usize, usize),
+        timeout: Duration,
+        mut server: impl FnMut(&Sent) -> (u64, Result<Value, RequestError>),
+    ) -> Played {
+        let (pacing, start) = (Pacing::default(), Instant::now());
+        let mut schedule = Schedule::new(requests, connections, &Deadline::from(start, timeout), start);
+        let mut all: Vec<_> = (0..connections).map(|_| Connection::default()).collect();
+        let mut answers = BTreeMap::new();
+        let (mut now, mut sent, mut has_succeeded) = (start, Vec::new(), false);
+        loop {
+            let mut next_event = answers.keys().next().map(|(at, _)| *at);
+            for (number, connection) in all.iter_mut().enumerate() {
+                if answers.keys().any(|(_, busy)| *busy == number) {
+                    continue;
+                }
+                match schedule.next(connection, &pacing, now) {
+                    Step::Send(index) => {
+                        sent.push(Sent { index, connection: number, at: now - start });
+                        let (millis, result) = server(sent.last().unwrap());
+                        let at = (now + Duration::from_millis(millis)).min(start + timeout);
+                        answers.insert((at, number), (index, now, result));
+                        next_event = Some(next_event.map_or(at, |next| next.min(at)));
+                    }
+                    Step::Pause(pause) => {
+                        next_event = Some(next_event.map_or(now + pause, |next| next.min(now + pause)));
+                    }
+                    Step::OutOfTime(held_back) => {
+                        schedule.end_waiting(&error(&format!("held back: {held_back:?}"), Kind::Response));
+                    }
+                    Step::End => {}
+                }
+            }
+            let Some(at) = next_event else {
+                return Played { results: schedule.into_results(), sent, end: now - start };
+            };
+            now = at;
+            while let Some(entry) = answers.first_entry().filter(|entry| entry.key().0 <= now) {
+                let ((_, number), (index, sent_at, result)) = entry.remove_entry();
+                match result {
+                    Ok(answer) => {
+                        pacing.accepted();
+                        has_succeeded = true;
+                        schedule.succeeded(index, &mut all[number], answer);
+                    }
+                    Err(error) => {
+                        if let Retry::RateLimited(pause) = error.retry {
+                            pacing.rejected(sent_at, now, pause, 0.0);
+                        }
+                        let held_back = pacing.delay(now);
+                        let situation = Situation { has_succeeded, held_back, ..Situation::default() };
+                        schedule.failed(index, &mut all[number], error, situation, now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn error(message: &str, kind: Kind) -> RequestError {
+        RequestError::new(message.into(), "do".into(), Retry::After(None), kind)
+    }
+
+    fn refused() -> Result<Value, RequestError> {
+        Err(error("refused", Kind::Connection))
+    }
+
+    #[test]
+    fn one_request_is_sent_three_times() {
+        for (kind, millis) in [(Kind::Connection, 0), (Kind::NoResponse, 0), (Kind::TimedOut, 0), (Kind::Response, 0)] {
+            let played = play((1, 1), TIMEOUT, |_| (millis, Err(error("broken", kind))));
+            assert_eq!(played.times(0), [0, 500, 1500], "{kind:?}");
+            assert_eq!(played.errors(), ["broken (after 3 attempts)"], "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_gets_no_response_keeps_its_own_reason() {
+        // Four requests are answered at once, one never is.
+        let played = play((5, 5), Duration::from_secs(6), |sent| match sent.index {
+            4 => (2000, Err(error("no response", Kind::TimedOut))),
+            _ => (10, Ok(Value::Null)),
+        });
+        assert_eq!(played.times(4), [0, 2500, 5500]);
+        assert_eq!(played.results[4].as_ref().unwrap_err().reason(), "no response (after 3 attempts)");
+        assert!(played.results[..4].iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn connections_that_work_take_the_requests_of_those_that_do_not() {
+        // The server accepts one connection, and refuses or ignores the others.
+        for (kind, millis) in [(Kind::Connection, 0), (Kind::TimedOut, 20_000)] {
+            let played = play((100, 4), TIMEOUT, |sent| match sent.connection {
+                0 => (100, Ok(Value::Null)),
+                _ => (millis, Err(error("refused", kind))),
+            });
+            assert!(played.results.iter().all(Result::is_ok), "{kind:?}");
+            let others = played.sent.iter().filter(|sent| sent.connection != 0).count();
+            assert!(others <= 3 * 6, "{kind:?}: {others} requests over connections that do not work");
+        }
+        // It recovers.
+        let played = play((1000, 4), TIMEOUT, |sent| match sent.connection {
+            1.. if sent.at.as_millis() < 1000 => (0, refused()),
+            _ => (100, Ok(Value::Null)),
+        });
+        assert!(played.results.iter().all(Result::is_ok) && played.end < Duration::from_secs(30), "{:?}", played.end);
+    }
+
+    #[test]
+    fn a_batch_ends_if_no_connection_can_be_made() {
+        let played = play((100, 4), TIMEOUT, |_| (0, refused()));
+        assert_eq!((played.sent.len(), played.end.as_millis()), (4 * 3, 1500));
+        let errors = played.errors();
+        assert!(errors.iter().all(|error| error.starts_with("refused")), "{errors:?}");
+    }
+
+    #[test]
+    fn an_error_for_all_requests_ends_the_batch() {
+        let refusal = || error("no key", Kind::Status { status: 401, from_api: true });
+        let played = play((9, 2), TIMEOUT, |sent| match sent.index {
+            0 => (10, Err(RequestError { retry: Retry::Never, ..refusal() })),
+            // It was under way, and is not sent again.
+            _ => (20, refused()),
+        });
+        assert_eq!(played.sent.len(), 2);
+        assert_eq!(played.errors(), ["no key"; 9]);
+    }
+
+    #[test]
+    fn a_closed_connection_costs_no_attempt() {
+        let played = play((1, 1), TIMEOUT, |sent| match sent.at.as_millis() {
+            0..5 => (1, Err(error("closed", Kind::Stale))),
+            _ => (1, Err(error("broken", Kind::Response))),
+        });
+        assert_eq!(played.times(0), [0, 1, 2, 3, 4, 5, 506, 1507]);
+        assert_eq!(played.errors(), ["broken (after 3 attempts)"]);
+    }
+
+    #[test]
+    fn a_rate_limit_that_outlasts_the_deadline_ends_all_with_it() {
+        let pause = Duration::from_secs(90);
+        let limited = || RequestError { retry: Retry::RateLimited(Some(pause)), ..error("limited", Kind::Response) };
+        let played = play((3, 1), TIMEOUT, |_| (0, Err(limited())));
+        assert_eq!(played.sent.len(), 1);
+        let rest = "held back: Some(90s)";
+        assert_eq!(played.errors(), ["limited (Retry-After is 1m 30s, more than timeout leaves)", rest, rest]);
+    }
+}

@@ -1,0 +1,160 @@
+//! What a fine-tuning job is: its ID, its status, why it failed.
+
+use serde_json::Value;
+
+use crate::text::format_time;
+
+/// The statuses that a job keeps. OpenAI writes `cancelled`, Azure also `canceled`.
+pub const FINAL_STATUSES: &[&str] = &["succeeded", "failed", "cancelled", "canceled"];
+
+/// The statuses that a query may name. Source: OpenAI's and Azure's API references, and answers of both. Results pass
+/// any other status on.
+pub const STATUSES: &[&str] = &[
+    "validating_files",
+    "queued",
+    "created",
+    "pending",
+    "running",
+    "pausing",
+    "paused",
+    "resuming",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "canceled",
+];
+
+/// The longest ID, in characters. OpenAI's have about 30, those of gateways up to 200.
+pub const MAX_ID: usize = 512;
+
+/// Whether this can be the ID of a job, so that it can be part of a URL as it is.
+pub fn is_id(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    (1..=MAX_ID).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// A fine-tuning job as the API sent it, and what was looked up about it.
+pub struct Job {
+    api: Value,
+    /// Under the names of the documented fields.
+    looked_up: Value,
+}
+
+impl Job {
+    /// None if this is not a fine-tuning job with an ID.
+    pub fn new(api: Value) -> Option<Self> {
+        let is_job = api["object"] == "fine_tuning.job" && api["id"].as_str().is_some_and(is_id);
+        is_job.then_some(Job { api, looked_up: Value::Null })
+    }
+
+    /// The API's answer.
+    pub fn api(&self) -> &Value {
+        &self.api
+    }
+
+    /// What was looked up on request: null, or an object.
+    pub fn looked_up(&self) -> &Value {
+        &self.looked_up
+    }
+
+    pub fn set_availability(&mut self, is_available: bool, shutdown_date: Option<String>) {
+        self.looked_up["fine_tuned_model_available"] = is_available.into();
+        self.looked_up["fine_tuned_model_shutdown_date"] = shutdown_date.into();
+    }
+
+    pub fn set_checkpoints(&mut self, checkpoints: Vec<Value>) {
+        self.looked_up["checkpoints"] = checkpoints.into();
+    }
+
+    /// The name of the fine-tuned model, once there is one.
+    pub fn model(&self) -> Option<&str> {
+        self.api["fine_tuned_model"].as_str().filter(|model| !model.is_empty())
+    }
+
+    /// The base model, also where the job went on from a fine-tuned model, such as `ft:BASE:my-org::AbCdEfGh`.
+    pub fn base_model(&self) -> &str {
+        let model = self.api["model"].as_str().unwrap_or_default();
+        model.strip_prefix("ft:").and_then(|rest| rest.split(':').next()).unwrap_or(model)
+    }
+
+    pub fn id(&self) -> &str {
+        self.api["id"].as_str().unwrap_or_default()
+    }
+
+    pub fn status(&self) -> &str {
+        self.api["status"].as_str().unwrap_or("in an unknown state")
+    }
+
+    pub fn is_final(&self) -> bool {
+        FINAL_STATUSES.contains(&self.status())
+    }
+
+    /// The suffix of the model's name, as OpenAI or as Azure names it.
+    pub fn suffix(&self) -> Option<&str> {
+        self.api["user_provided_suffix"].as_str().or(self.api["suffix"].as_str())
+    }
+
+    /// When the job is expected to be final, in Unix seconds, if the API says so.
+    pub fn estimated_finish(&self) -> Option<u64> {
+        // The API reference's own example has 0.
+        self.api["estimated_finish"].as_u64().filter(|seconds| *seconds > 0)
+    }
+
+    /// The status, and when the job should be final.
+    pub fn progress(&self) -> String {
+        let finish = self.estimated_finish().and_then(format_time).filter(|_| !self.is_final());
+        let finish = finish.map(|time| format!(" (estimated finish {time})")).unwrap_or_default();
+        format!("{}{finish}", self.status())
+    }
+
+    /// Why the job failed: the API's code and message, as far as there are any.
+    pub fn error(&self) -> Vec<&str> {
+        let error = &self.api["error"];
+        [error, &error["code"], &error["message"]].into_iter().filter_map(Value::as_str).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn ids_fit_into_a_url() {
+        for id in ["ftjob-abc123", "A_z-9", &"x".repeat(MAX_ID)] {
+            assert!(is_id(id), "{id}");
+        }
+        for id in ["", "a/b", "a.b", "a b", "ä", "a%2fb", &"x".repeat(MAX_ID + 1)] {
+            assert!(!is_id(id), "{id}");
+        }
+    }
+
+    #[test]
+    fn only_a_job_with_an_id_is_a_job() {
+        assert!(Job::new(json!({ "object": "fine_tuning.job", "id": "ftjob-x" })).is_some());
+        for other in [json!([]), json!({ "object": "list" }), json!({ "object": "fine_tuning.job", "id": "a/b" })] {
+            assert!(Job::new(other.clone()).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn progress_tells_the_estimate_only_while_the_job_runs() {
+        let job = |status: &str, finish: u64| {
+            Job { api: json!({ "status": status, "estimated_finish": finish }), looked_up: Value::Null }.progress()
+        };
+        assert_eq!(job("running", 1_721_768_400), "running (estimated finish 2024-07-23T21:00:00Z)");
+        assert_eq!(job("running", 0), "running");
+        assert_eq!(job("running", u64::MAX), "running");
+        assert_eq!(job("canceled", 1_721_768_400), "canceled");
+    }
+
+    #[test]
+    fn errors_have_several_forms() {
+        let error = |error: Value| Job { api: json!({ "error": error }), looked_up: Value::Null }.error().join(": ");
+        assert_eq!(error(json!({ "code": "c", "message": "m", "param": "p" })), "c: m");
+        assert_eq!(error(json!("plain")), "plain");
+        assert_eq!(error(json!({})), "");
+        assert_eq!(error(Value::Null), "");
+    }
+}

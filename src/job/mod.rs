@@ -1,0 +1,12 @@
+//! What a fine-tuning job is, and how it is printed.
+
+mod fields;
+mod filters;
+#[allow(clippy::module_inception)] // the concept after which the folder is named
+mod job;
+mod output;
+
+pub use fields::{CHECKPOINT_FIELDS, typed};
+pub use filters::{Filters, Mismatches};
+pub use job::{FINAL_STATUSES, Job, MAX_ID, STATUSES, is_id};
+pub use output::Output;

@@ -1,0 +1,259 @@
+//! The result on stdout: a job as flat strings, jobs by their IDs, or a list of jobs.
+
+use std::collections::BTreeMap;
+use std::slice;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::fields::{Added, FIELDS, Kind, added, typed};
+use super::job::Job;
+
+/// The longest result, in bytes. Terraform takes more, but then needs seconds and gigabytes for it.
+const MAX_RESULT: usize = 16 * 1024 * 1024;
+
+/// What a run found.
+pub enum Output {
+    One(Job),
+    /// Each job's `job` text under its ID.
+    ById(Vec<Job>),
+    /// Newest first; `has_more` if there may be jobs beyond these.
+    List {
+        jobs: Vec<Job>,
+        has_more: bool,
+    },
+}
+
+impl Output {
+    pub fn jobs(&self) -> &[Job] {
+        match self {
+            Output::One(job) => slice::from_ref(job),
+            Output::ById(jobs) | Output::List { jobs, .. } => jobs,
+        }
+    }
+
+    pub fn jobs_mut(&mut self) -> &mut [Job] {
+        match self {
+            Output::One(job) => slice::from_mut(job),
+            Output::ById(jobs) | Output::List { jobs, .. } => jobs,
+        }
+    }
+
+    /// The JSON text of the result, with a newline at its end.
+    ///
+    /// # Errors
+    /// A result that is too long for Terraform, with how many jobs would fit.
+    pub fn render(&self, indented: bool) -> Result<String> {
+        match self {
+            Output::One(job) => text(&flat(job), indented),
+            Output::ById(jobs) => {
+                let entries: BTreeMap<_, _> = jobs.iter().map(|job| (job.id().into(), job_text(job))).collect();
+                text(&entries, indented).with_context(|| fits(entries.values()))
+            }
+            Output::List { jobs, has_more } => {
+                let ids: Value = jobs.iter().map(Job::id).collect();
+                let texts: Vec<String> = jobs.iter().map(job_text).collect();
+                let entries = BTreeMap::from([
+                    ("ids".into(), ids.to_string()),
+                    ("jobs".into(), format!("[{}]", texts.join(","))),
+                    ("has_more".into(), has_more.to_string()),
+                ]);
+                text(&entries, indented).with_context(|| fits(texts.iter()))
+            }
+        }
+    }
+}
+
+fn text(entries: &BTreeMap<String, String>, indented: bool) -> Result<String> {
+    let text = if indented { serde_json::to_string_pretty(entries)? } else { serde_json::to_string(entries)? };
+    ensure!(
+        text.len() <= MAX_RESULT,
+        "the result has {} bytes, more than the {MAX_RESULT} that Terraform handles well",
+        text.len()
+    );
+    Ok(text + "\n")
+}
+
+/// How many jobs fit into a result, for the message that all of them do not.
+fn fits<'a>(texts: impl ExactSizeIterator<Item = &'a String>) -> String {
+    let count = texts.len();
+    let lengths = texts.scan(0, |sum, text| {
+        // As it is in the result: a JSON text within a JSON string.
+        *sum += Value::from(text.as_str()).to_string().len();
+        Some(*sum)
+    });
+    let fitting = lengths.take_while(|length| *length <= MAX_RESULT).count();
+    format!("{count} jobs are too many, read at most {fitting} of these at once")
+}
+
+fn job_text(job: &Job) -> String {
+    typed(FIELDS, job.api(), job.looked_up()).to_string()
+}
+
+/// The job's attributes as a map of strings, which is all that Terraform's external data source takes.
+fn flat(job: &Job) -> BTreeMap<String, String> {
+    let (api, looked_up) = (job.api(), job.looked_up());
+    let documented = FIELDS.iter().map(|field| (flat_key(field.path), field.kind.flat(field.value(api, looked_up))));
+    let mut flat: BTreeMap<_, _> = documented.collect();
+    flat.insert("job".into(), job_text(job));
+    flat.insert("raw_json".into(), api.to_string());
+    for Added { parents, name, value } in added(FIELDS, api) {
+        flat.entry(flat_key(&parents) + &name).or_insert_with(|| Kind::Json.flat(Some(value)));
+    }
+    flat
+}
+
+fn flat_key(path: &str) -> String {
+    path.replace('.', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn job(mut api: Value) -> Job {
+        api["object"] = json!("fine_tuning.job");
+        api["id"] = json!("ftjob-x");
+        Job::new(api).unwrap()
+    }
+
+    #[test]
+    fn added_fields_are_passed_on_and_documented_ones_keep_their_keys() {
+        let api = json!({
+            "error": { "message": "why", "request_id": "req_1" },
+            "hyperparameters": { "warmup": 0.1 },
+            "method": { "type": "new", "new": { "x": null } },
+            "error_code": "not the documented one",
+            "hyperparameters_n_epochs": 7,
+            "job": "not the job",
+            "a.b": [1],
+            "on": true,
+        });
+        let flat = flat(&job(api));
+        let job: Value = serde_json::from_str(&flat["job"]).unwrap();
+        for (key, value) in [
+            ("error", "why"),
+            ("error_code", ""),
+            ("error_request_id", "req_1"),
+            ("hyperparameters_warmup", "0.1"),
+            ("hyperparameters_n_epochs", ""),
+            ("method_new", r#"{"x":null}"#),
+            ("a.b", "[1]"),
+            ("on", "true"),
+        ] {
+            assert_eq!(flat[key], value, "{key}");
+        }
+        assert_eq!((&job["error"], &job["error_code"]), (&json!("why"), &Value::Null));
+        assert_eq!(job["error_request_id"], "req_1");
+        assert_eq!(job["hyperparameters"]["warmup"], json!(0.1));
+        assert_eq!(job["method"]["new"], json!({ "x": null }));
+        assert_eq!(job["a.b"], json!([1]));
+    }
+
+    #[test]
+    fn the_size_of_results_is_limited() {
+        let long = |bytes: usize| Output::One(job(json!({ "model": "x".repeat(bytes) }))).render(false);
+        assert!(long(MAX_RESULT / 4).is_ok());
+        assert!(long(MAX_RESULT / 3).is_err());
+    }
+
+    #[test]
+    fn a_list_has_the_texts_of_its_jobs() {
+        let job = |id: &str| Job::new(json!({ "object": "fine_tuning.job", "id": id })).unwrap();
+        let list = Output::List { jobs: vec![job("b"), job("a")], has_more: true }.render(false).unwrap();
+        let list: Value = serde_json::from_str(&list).unwrap();
+        assert_eq!(list["ids"], r#"["b","a"]"#);
+        assert_eq!(list["jobs"], format!("[{},{}]", job_text(&job("b")), job_text(&job("a"))));
+        assert_eq!(list["has_more"], "true");
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            Just(json!("auto")),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,12}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 8, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[a-z_.]{1,8}|n_epochs|hyperparameters|type|code", inner, 0..4)
+                    .prop_map(|object| Value::Object(object.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// An object with anything under the documented names, and under others.
+    fn any_job() -> impl Strategy<Value = Value> {
+        let name = prop_oneof![
+            (0..FIELDS.len()).prop_map(|index| FIELDS[index].source),
+            Just("added"),
+            Just("job"),
+            Just("suffix")
+        ];
+        prop::collection::vec((name, any_json()), 0..6).prop_map(|values| {
+            let mut job = json!({});
+            for (path, value) in values {
+                let mut place = &mut job;
+                for key in path.split('.') {
+                    if !place.is_object() {
+                        *place = json!({});
+                    }
+                    place = &mut place[key];
+                }
+                *place = value;
+            }
+            job
+        })
+    }
+
+    /// A value's type as far as Terraform would see a difference: null fits every leaf.
+    fn shape(value: &Value, path: &str) -> Value {
+        match value {
+            Value::Object(object) if path != "metadata" => {
+                Value::Object(object.iter().map(|(key, value)| (key.clone(), shape(value, key))).collect())
+            }
+            Value::Object(_) => json!("map"),
+            Value::Array(_) => json!("list"),
+            _ => json!("leaf"),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn any_job_flattens_without_loss(api in any_job()) {
+            let flat = flat(&job(api.clone()));
+            for field in FIELDS {
+                prop_assert!(flat.contains_key(&flat_key(field.path)), "{}", field.path);
+            }
+            let raw: Value = serde_json::from_str(&flat["raw_json"]).unwrap();
+            prop_assert_eq!(raw.to_string(), job(api).api().to_string());
+
+            let mut job: Value = serde_json::from_str(&flat["job"]).unwrap();
+            for Added { parents, name, .. } in added(FIELDS, &raw) {
+                let object = parents.split_terminator('.').fold(&mut job, |object, parent| &mut object[parent]);
+                object.as_object_mut().unwrap().remove(&name);
+            }
+            prop_assert_eq!(shape(&job, ""), shape(&typed(FIELDS, &json!({}), &Value::Null), ""));
+            for field in FIELDS {
+                let value = job.pointer(&format!("/{}", field.path.replace('.', "/"))).unwrap();
+                let fits = match field.kind {
+                    Kind::Text | Kind::Json => value.is_string() || value.is_null(),
+                    Kind::Number => value.is_number() || value.is_null(),
+                    Kind::Flag => value.is_boolean() || value.is_null(),
+                    Kind::Texts => value.as_array().unwrap().iter().all(|item| item.is_string() || item.is_null()),
+                    Kind::Objects => value.as_array().unwrap().iter().all(|item| item.is_object() || item.is_null()),
+                    Kind::Map => value.as_object().unwrap().values().all(|item| item.is_string() || item.is_null()),
+                };
+                prop_assert!(fits, "{}: {value}", field.path);
+            }
+        }
+    }
+}

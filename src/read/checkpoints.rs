@@ -1,0 +1,101 @@
+//! A job's checkpoints: the models that were kept along the way, with their metrics.
+
+use anyhow::{Result, anyhow};
+use serde_json::Value;
+
+use crate::http::{Api, Deadline, Kind};
+use crate::job::{CHECKPOINT_FIELDS, Job, typed};
+
+/// Stores a job's checkpoints in it, newest first, each with the same attributes.
+pub fn look_up(job: &mut Job, api: &Api, deadline: &Deadline) -> Result<()> {
+    let checkpoints = api.checkpoints(job.id(), deadline).map_err(|mut error| {
+        // The job has been read, so neither its ID nor the address is wrong.
+        if matches!(error.kind, Kind::Status { status: 404, .. }) {
+            error.advice = "leave out checkpoints if this server does not have them".into();
+        }
+        anyhow!("could not read the checkpoints of fine-tuning job {}: {error}", job.id())
+    })?;
+    let typed = |checkpoint| typed(CHECKPOINT_FIELDS, checkpoint, &Value::Null);
+    job.set_checkpoints(checkpoints.iter().map(typed).collect());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::http::test_server;
+
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// The checkpoints of a job at an API that answers `page` after a checkpoint's ID.
+    fn checkpoints(page: impl Fn(Option<&str>) -> Value + Clone + Send + 'static) -> Result<Value> {
+        let address = test_server::start(move |path| {
+            assert!(path.starts_with("/v1/fine_tuning/jobs/a/checkpoints?limit=100"), "{path}");
+            page(path.split_once("&after=").map(|(_, after)| after))
+        });
+        let endpoint = test_server::endpoint(&address.to_string());
+        let mut job = Job::new(json!({ "object": "fine_tuning.job", "id": "a" })).unwrap();
+        look_up(&mut job, &Api::new(&endpoint, TIMEOUT), &Deadline::timeout(TIMEOUT))?;
+        Ok(job.looked_up()["checkpoints"].clone())
+    }
+
+    #[test]
+    fn every_checkpoint_has_the_same_attributes() {
+        let found = checkpoints(|_| {
+            let first = json!({ "id": "b", "step_number": 2, "metrics": { "train_loss": 0.5, "extra": 1 } });
+            json!({ "data": [first, { "id": "a", "metrics": null }] })
+        });
+        let found = found.unwrap();
+        assert_eq!((&found[0]["metrics"]["train_loss"], &found[0]["metrics"]["extra"]), (&json!(0.5), &json!(1)));
+        let empty = json!({
+            "id": "a",
+            "created_at": null,
+            "fine_tuned_model_checkpoint": null,
+            "step_number": null,
+            "metrics": {
+                "step": null,
+                "train_loss": null,
+                "train_mean_token_accuracy": null,
+                "valid_loss": null,
+                "valid_mean_token_accuracy": null,
+                "full_valid_loss": null,
+                "full_valid_mean_token_accuracy": null,
+            },
+        });
+        assert_eq!(found[1], empty);
+    }
+
+    #[test]
+    fn all_pages_are_read() {
+        let found = checkpoints(|after| {
+            let start: usize = after.map_or(250, |after| after.parse().unwrap());
+            let data: Value = (0..start).rev().take(100).map(|number| json!({ "id": number.to_string() })).collect();
+            json!({ "data": data, "has_more": start > 100 })
+        });
+        let found = found.unwrap();
+        let ids: Vec<_> =
+            found.as_array().unwrap().iter().map(|checkpoint| checkpoint["id"].as_str().unwrap()).collect();
+        assert_eq!((ids.len(), ids[0], ids[249]), (250, "249", "0"));
+    }
+
+    #[test]
+    fn what_is_no_list_or_does_not_end_is_an_error() {
+        let error = |page: Value| checkpoints(move |_| page.clone()).unwrap_err().to_string();
+        for data in [json!([{ "id": "a" }]), json!([])] {
+            let error = error(json!({ "data": data, "has_more": true }));
+            assert!(error.contains("answered with the same page of checkpoints again; "), "{error}");
+        }
+        for page in [json!([]), json!({}), json!({ "data": [1] })] {
+            assert!(error(page).contains("JSON that is not a list of checkpoints"));
+        }
+        let endless = checkpoints(|after| {
+            let start: usize = after.map_or(0, |after| after.parse().unwrap());
+            json!({ "data": [{ "id": (start + 1).to_string() }], "has_more": true })
+        });
+        assert!(endless.unwrap_err().to_string().ends_with(": the job has more than 1000 checkpoints"));
+    }
+}
