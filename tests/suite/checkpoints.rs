@@ -35,11 +35,11 @@ fn checkpoints_go_with_the_other_requests() {
     let mut running = job(JOB);
     running["status"] = json!("running");
     // The wait takes longer than the timeout, which what is read after it has anew.
-    api.moves(JOB, [running.clone(), running, job(JOB)]);
+    api.moves(JOB, [running.clone(), running.clone(), running, job(JOB)]);
     let found = result(program_for(&api).args([
         JOB,
-        "wait=20s",
-        "timeout=2s",
+        "wait=2m",
+        "timeout=4s",
         "require_status=succeeded",
         "require_available=30d",
         "checkpoints=true",

@@ -37,7 +37,7 @@ fn the_most_recent_job_is_picked_once_and_then_waited_for() {
     let mut running = numbered_job(LISTED);
     running["status"] = json!("running");
     api.moves(&newest, [running, numbered_job(LISTED)]);
-    assert_eq!(result(program_for(&api).args(["most_recent=true", "wait=20s"]))["id"], newest.as_str());
+    assert_eq!(result(program_for(&api).args(["most_recent=true", "wait=2m"]))["id"], newest.as_str());
     assert_eq!(api.requests().len(), 1 + 2);
 
     let line = failure(1, program_for(&api).args(["most_recent=true", "require_status=succeeded"]));

@@ -11,7 +11,7 @@ use crate::support::sample_api::SampleApi;
 fn program_behind(proxy: &Proxy, variable: &str, value: &str) -> Command {
     let mut command = program();
     let value = value.replace("PROXY", &proxy.address.to_string());
-    command.env("OPENAI_API_KEY", KEY).env(variable, value).args(["ftjob-abc123", "timeout=10s"]);
+    command.env("OPENAI_API_KEY", KEY).env(variable, value).arg("ftjob-abc123");
     command
 }
 
