@@ -149,7 +149,7 @@ fn a_batch_needs_no_extra_threads() {
 }
 
 #[test]
-fn no_ids_are_no_requests() {
+fn an_empty_list_of_ids_sends_no_request() {
     let api = SampleApi::start();
     assert_eq!(result(program_for(&api).arg("fine_tuning_job_ids=[]")), json!({}));
     assert_eq!(result(program_for(&api).arg(numbered([7])))["ftjob-n7"].as_str().unwrap().chars().next(), Some('{'));
@@ -197,7 +197,7 @@ fn a_refused_key_or_connection_ends_the_batch() {
 }
 
 #[test]
-fn one_timeout_holds_for_all() {
+fn the_timeout_holds_for_all_jobs_together() {
     let api = SampleApi::start();
     api.play((0..500).map(|_| silent()));
     let line = failure(1, program_for(&api).args([&numbered(1..=100), "timeout=3s"]));

@@ -30,7 +30,7 @@ fn checkpoints_are_read_only_on_request() {
 }
 
 #[test]
-fn checkpoints_go_with_the_other_requests() {
+fn checkpoints_are_read_after_a_wait_and_of_the_most_recent_job() {
     let api = SampleApi::start();
     let mut running = job(JOB);
     running["status"] = json!("running");

@@ -204,14 +204,14 @@ fn a_rate_limit_is_waited_out_for_as_long_as_timeout_allows() {
 #[test]
 fn permanent_errors_are_not_retried() {
     let long: Play = |c| c.answer(&response("429 Too Many Requests", &[("retry-after", "120")], "{}"));
-    let told: Play = |c| c.answer(&response("503 Service Unavailable", &[("x-should-retry", "false")], "{}"));
+    let refused: Play = |c| c.answer(&response("503 Service Unavailable", &[("x-should-retry", "false")], "{}"));
     for (play, expected) in [
         (
             long,
             " (Retry-After is 2m, more than timeout leaves); reduce the request rate, or allow more time with \
              timeout",
         ),
-        (told, "answered HTTP 503: Service Unavailable; try again later"),
+        (refused, "answered HTTP 503: Service Unavailable; try again later"),
     ] {
         let api = SampleApi::start();
         api.play(times(1, play));

@@ -114,7 +114,7 @@ fn a_list_that_does_not_end_is_an_error() {
 }
 
 #[test]
-fn what_is_not_a_list_of_jobs_is_an_error() {
+fn a_response_without_a_list_of_jobs_is_an_error() {
     for page in [r#"{"object":"list"}"#, r#"{"data":[{"object":"fine_tuning.job","id":"../x"}]}"#, "[]"] {
         let api = SampleApi::start();
         api.play([answering(response("200 OK", &[], page))]);

@@ -167,7 +167,7 @@ fn a_tls_error_behind_the_proxy_names_the_api() {
 }
 
 #[test]
-fn an_invalid_proxy_is_no_direct_connection() {
+fn an_invalid_proxy_is_a_usage_error() {
     let api = SampleApi::start();
     for value in ["socks5://user:hidden@127.0.0.1:1", "http://user:hidden@127.0.0.1:99999", "http://", "a b"] {
         let mut command = program();

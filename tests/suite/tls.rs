@@ -249,7 +249,7 @@ fn refused_handshakes_are_explained() {
 }
 
 #[test]
-fn a_server_that_closes_without_a_response() {
+fn a_connection_closed_without_a_response_is_explained() {
     let ca = CertificateAuthority::new();
     let api = SampleApi::start_tls(ca.server("127.0.0.1"));
     api.play((0..3).map(|_| -> Fault { Box::new(|connection| connection.read_request().map(drop)) }));

@@ -108,7 +108,7 @@ fn errors_between_polls_are_waited_out() {
 }
 
 #[test]
-fn after_the_first_poll_pages_of_a_gateway_are_waited_out() {
+fn pages_of_a_gateway_are_waited_out_after_the_first_poll() {
     thread::scope(|scope| {
         for status in ["404 Not Found", "403 Forbidden", "400 Bad Request", "302 Found", "401 Unauthorized"] {
             scope.spawn(move || {
@@ -127,7 +127,7 @@ fn after_the_first_poll_pages_of_a_gateway_are_waited_out() {
 }
 
 #[test]
-fn what_the_api_refuses_ends_a_wait() {
+fn refusals_of_the_api_end_a_wait() {
     for (status, code) in [("401 Unauthorized", "invalid_api_key"), ("403 Forbidden", ""), ("404 Not Found", "")] {
         let api = moving(&["running"]);
         let body = error("The key has expired.", None, Some(code)).to_string();
@@ -175,7 +175,7 @@ fn an_outage_behind_a_proxy_or_of_tls_is_waited_out() {
 }
 
 #[test]
-fn a_slow_api_has_the_time_that_it_needs() {
+fn each_poll_has_the_time_that_a_slow_api_needs() {
     let api = moving(&["succeeded"]);
     api.play([answering_after(Duration::from_secs(2), response("200 OK", &[], &polled("succeeded").to_string()))]);
     assert_eq!(result(program_for(&api).args(["ftjob-moving", "wait=5s"]))["status"], "succeeded");

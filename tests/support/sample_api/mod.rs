@@ -395,7 +395,7 @@ pub fn job(id: &str) -> Value {
 /// How many jobs the list has: the numbered ones, the highest number newest.
 pub const LISTED: usize = 250;
 
-/// One of any number of jobs, told apart by number. Few have succeeded, all of them long ago: of those with the suffix
+/// One of any number of jobs. Few of them have succeeded, all of them long ago: of those with the suffix
 /// `support`, number 20 is the newest.
 pub fn numbered_job(number: usize) -> Value {
     let mut job = job("ftjob-abc123");
