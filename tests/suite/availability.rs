@@ -97,7 +97,7 @@ fn a_model_that_is_not_served_for_long_enough_is_an_error() {
 }
 
 #[test]
-fn azure_states_the_date_in_seconds() {
+fn shutdown_dates_in_seconds_are_read() {
     let api = SampleApi::start();
     let base =
         json!({ "id": "gpt-4.1-mini-2025-04-14", "deprecation": { "fine_tune": 1, "inference": 4_096_310_400_u64 } });

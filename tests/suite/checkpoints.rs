@@ -30,16 +30,16 @@ fn checkpoints_are_read_only_on_request() {
 }
 
 #[test]
-fn checkpoints_go_with_the_other_requests() {
+fn checkpoints_are_read_after_a_wait_and_of_the_most_recent_job() {
     let api = SampleApi::start();
     let mut running = job(JOB);
     running["status"] = json!("running");
     // The wait takes longer than the timeout, which what is read after it has anew.
-    api.moves(JOB, [running.clone(), running, job(JOB)]);
+    api.moves(JOB, [running.clone(), running.clone(), running, job(JOB)]);
     let found = result(program_for(&api).args([
         JOB,
-        "wait=20s",
-        "timeout=2s",
+        "wait=2m",
+        "timeout=4s",
         "require_status=succeeded",
         "require_available=30d",
         "checkpoints=true",

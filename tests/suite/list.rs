@@ -37,7 +37,7 @@ fn the_most_recent_job_is_picked_once_and_then_waited_for() {
     let mut running = numbered_job(LISTED);
     running["status"] = json!("running");
     api.moves(&newest, [running, numbered_job(LISTED)]);
-    assert_eq!(result(program_for(&api).args(["most_recent=true", "wait=20s"]))["id"], newest.as_str());
+    assert_eq!(result(program_for(&api).args(["most_recent=true", "wait=2m"]))["id"], newest.as_str());
     assert_eq!(api.requests().len(), 1 + 2);
 
     // A job that is final already is not read again.
@@ -119,7 +119,7 @@ fn a_list_that_does_not_end_is_an_error() {
 }
 
 #[test]
-fn what_is_not_a_list_of_jobs_is_an_error() {
+fn a_response_without_a_list_of_jobs_is_an_error() {
     for page in [r#"{"object":"list"}"#, r#"{"data":[{"object":"fine_tuning.job","id":"../x"}]}"#, "[]"] {
         let api = SampleApi::start();
         api.play([answering(response("200 OK", &[], page))]);

@@ -27,7 +27,7 @@ pub const DOCUMENTED_KEYS: &str = "
 fn the_query_comes_from_stdin_or_from_the_command_line() {
     let api = SampleApi::start();
     let from_stdin = result(program_for(&api).write_stdin(r#"{"fine_tuning_job_id":"ftjob-abc123","project":null}"#));
-    let from_line = result(program_for(&api).args(["ftjob-abc123", "timeout=10s"]).write_stdin("is not read"));
+    let from_line = result(program_for(&api).args(["ftjob-abc123", "timeout=1m"]).write_stdin("is not read"));
     let from_pairs = result(program_for(&api).args(["timeout=", "fine_tuning_job_id=ftjob-abc123"]));
     assert_eq!(from_stdin, from_line);
     assert_eq!(from_stdin, from_pairs);

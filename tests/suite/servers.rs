@@ -60,8 +60,8 @@ fn a_wait_ends_with_azures_final_statuses() {
         job
     };
     api.moves(PENDING, [job("pending"), job("pausing"), job("canceled")]);
-    assert_eq!(result(program_for(&api).args([PENDING, "wait=20s"]))["status"], "canceled");
-    let line = failure(1, program_for(&api).args([CANCELED, "wait=20s", "require_status=succeeded,cancelled"]));
+    assert_eq!(result(program_for(&api).args([PENDING, "wait=2m"]))["status"], "canceled");
+    let line = failure(1, program_for(&api).args([CANCELED, "wait=2m", "require_status=succeeded,cancelled"]));
     assert!(line.ends_with("is canceled, not succeeded or cancelled"), "{line}");
 }
 
@@ -76,7 +76,7 @@ fn a_gateways_jobs_are_read_and_found() {
     assert_eq!(result(program_for_gateway(&api).arg(&failed))["error"], "The upstream refused the training file.");
     let newest = result(program_for_gateway(&api).args(["most_recent=true", "suffix=tone", "status=succeeded"]));
     assert_eq!(newest["id"], succeeded);
-    assert_eq!(result(program_for_gateway(&api).args([&succeeded, "wait=20s"]))["status"], "succeeded");
+    assert_eq!(result(program_for_gateway(&api).args([&succeeded, "wait=2m"]))["status"], "succeeded");
     let line = failure(1, program_for_gateway(&api).args([&failed, "require_status=succeeded"]));
     assert!(line.ends_with("is failed, not succeeded: The upstream refused the training file."), "{line}");
     let sent = &api.requests()[0].headers;

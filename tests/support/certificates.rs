@@ -21,7 +21,7 @@ pub struct CertificateAuthority {
 impl CertificateAuthority {
     pub fn new() -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(1);
-        // Two CAs of one name would be told apart by their signatures alone.
+        // Two CAs of one name would differ by their signatures alone.
         Self::named(&format!("CA {}", NUMBER.fetch_add(1, Ordering::Relaxed)), KeyPair::generate().unwrap(), |_| ())
     }
 

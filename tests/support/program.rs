@@ -11,6 +11,9 @@ use socket2::{Domain, Socket, Type};
 
 use super::sample_api::SampleApi;
 
+/// What takes longer than this hangs, however busy the machine is.
+pub const HANG: Duration = Duration::from_secs(180);
+
 /// The only API key in the tests. Nothing that any of them reads may contain it.
 pub const KEY: &str = "not-a-real-key-0123456789";
 
@@ -32,7 +35,7 @@ pub fn without_settings(mut command: process::Command) -> process::Command {
 /// The program without arguments, key or API.
 pub fn program() -> Command {
     let mut command = Command::from_std(without_settings(process::Command::new(PROGRAM)));
-    command.timeout(Duration::from_secs(60));
+    command.timeout(HANG);
     command
 }
 
@@ -91,11 +94,11 @@ pub fn text(file: &str) -> String {
         .unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// Waits for what has to happen soon, rather than for ever.
+/// Waits until the condition holds, and fails if it never does.
 pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(60), "waited too long until {what}");
+        assert!(start.elapsed() < HANG, "waited too long until {what}");
         thread::sleep(Duration::from_millis(1));
     }
 }

@@ -17,7 +17,7 @@ type Said = (Side, Vec<u8>);
 /// Runs until the process ends.
 pub struct Relay {
     pub address: SocketAddr,
-    /// What each side said, in the order in which it came in here; connections are not told apart.
+    /// What each side said, in the order in which it came in here, over all connections.
     said: Arc<Mutex<Vec<Said>>>,
 }
 

@@ -49,7 +49,7 @@ pub struct Behaviour {
     pub connections: Option<usize>,
     /// How many TLS handshakes are refused, as by a server that is being restarted.
     pub refused_handshakes: usize,
-    /// Whether each connection is closed after a response, which does not say so.
+    /// Whether each connection is closed after a response, which does not say so, once the next request comes in.
     pub closes: bool,
     /// How long each response takes.
     pub delay: Duration,
@@ -242,9 +242,8 @@ impl Shared {
             let body = format!("{}{}", self.server.prefix(), answer.body);
             connection.write(&response(answer.status, &headers, &body))?;
             if self.behaviour.lock().unwrap().closes {
-                // Long enough for the next request to be on its way.
-                thread::sleep(Duration::from_millis(1));
-                return Ok(());
+                // Once the next request is on its way, so that it always meets a closed connection.
+                return connection.tcp.peek(&mut [0]).map(drop);
             }
         }
     }
@@ -396,7 +395,7 @@ pub fn job(id: &str) -> Value {
 /// How many jobs the list has: the numbered ones, the highest number newest.
 pub const LISTED: usize = 250;
 
-/// One of any number of jobs, told apart by number. Few have succeeded, all of them long ago: of those with the suffix
+/// One of any number of jobs. Few of them have succeeded, all of them long ago: of those with the suffix
 /// `support`, number 20 is the newest.
 pub fn numbered_job(number: usize) -> Value {
     let mut job = job("ftjob-abc123");
@@ -445,9 +444,12 @@ pub fn answering_after(pause: Duration, bytes: Vec<u8>) -> Fault {
     })
 }
 
-/// Never answers: no client should have as much patience as this has.
+/// Never answers, and waits until the client hangs up.
 pub fn silent() -> Fault {
-    answering_after(Duration::from_secs(30), Vec::new())
+    Box::new(|connection| {
+        connection.read_request()?;
+        connection.read_request().map(drop)
+    })
 }
 
 /// One client's connection, inside TLS where there is any.
