@@ -346,7 +346,7 @@ fn a_terminal_shows_progress_and_events() {
     let order = [
         "waited 0s, ftjob-moving: running",
         "info: Created ",
-        "info: evil [2J text ",
+        "info: evil[2J text ",
         "Step 1/150 ",
         "Step 150/150 ",
         "\"status\": \"succeeded\"",
