@@ -4,6 +4,9 @@
 //! JSON object of strings on stdout. On failure stdout stays empty, stderr has one line that says what to do, and the
 //! exit code is 2 for a usage error, which is found before any request is sent, else 1.
 
+// Nothing but `text` writes to stderr: see clippy.toml.
+#![deny(clippy::disallowed_methods, clippy::disallowed_macros)]
+
 mod endpoint;
 mod http;
 mod job;
@@ -11,7 +14,7 @@ mod query;
 mod read;
 mod text;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::SystemTime;
 use std::{env, panic};
@@ -36,10 +39,7 @@ fn main() -> ExitCode {
         }
         Ok(Invocation::Help) => return report::exit_code(stdout::print(&cli::help()), &secrets),
         Ok(Invocation::Version) => return report::exit_code(stdout::print(cli::VERSION), &secrets),
-        Ok(Invocation::Usage) => {
-            let _ = io::stderr().write_all(cli::help().as_bytes());
-            return ExitCode::from(2);
-        }
+        Ok(Invocation::Usage) => return report::usage(&cli::help()),
         Err(error) => Err(error),
     };
     match request {

@@ -104,7 +104,8 @@ fn check_clock(now: SystemTime) -> Result<()> {
     Ok(())
 }
 
-/// What no message may show, known before the query is valid: what may be the API key, and the custom headers' values.
+/// What no message may show, known before the query is valid: what may be the API key, and what is secret in the custom
+/// headers.
 pub fn secrets(key_variable: Option<&str>, env: &dyn Fn(&str) -> Option<OsString>) -> Secrets {
     let mut secrets = Secrets::default();
     for name in [Some(DEFAULT_KEY_VARIABLE), key_variable].into_iter().flatten() {
@@ -113,7 +114,7 @@ pub fn secrets(key_variable: Option<&str>, env: &dyn Fn(&str) -> Option<OsString
         }
     }
     if let Ok(Some(text)) = variable(custom_headers::VARIABLE, env) {
-        custom_headers::secrets(&text).for_each(|secret| secrets.add(secret));
+        custom_headers::add_secrets(&text, &mut secrets);
     }
     secrets
 }

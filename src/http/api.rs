@@ -11,7 +11,7 @@ use super::error::{Kind, RequestError, Retry};
 use super::send;
 use crate::endpoint::Endpoint;
 use crate::job::Job;
-use crate::text::{format_time, quote};
+use crate::text::{Line, format_time, quote};
 
 /// The API's largest page, of jobs or of events.
 pub const MAX_PAGE: usize = 100;
@@ -29,8 +29,8 @@ pub struct Page {
 /// Something that a job reported.
 pub struct Event {
     pub id: String,
-    /// Time, level and message, fit for a terminal.
-    pub line: String,
+    /// Time, level and message.
+    pub line: Line,
 }
 
 pub struct Api<'a> {
@@ -167,10 +167,10 @@ impl<'a> Api<'a> {
         send::get(&self.client, Get { path: path.into(), query }, deadline)
     }
 
-    fn event_line(&self, event: &Value) -> String {
+    fn event_line(&self, event: &Value) -> Line {
         let time = event["created_at"].as_u64().and_then(format_time).unwrap_or_default();
         let text = |key: &str| self.quote(event[key].as_str().unwrap_or_default());
-        format!("{time} {}: {}", text("level"), text("message"))
+        self.line(&format!("{time} {}: {}", text("level"), text("message")))
     }
 
     /// Takes the entries out of a list; each of them has an ID.
@@ -187,9 +187,14 @@ impl<'a> Api<'a> {
         RequestError::new(message, format!("check {}", endpoint.base_url.name), Retry::Never, Kind::Response)
     }
 
-    /// What a server said, fit for a terminal.
+    /// What a server said, as part of a message.
     pub fn quote(&self, text: &str) -> String {
         quote(text, &self.client.endpoint().secrets)
+    }
+
+    /// A text for stderr, whatever a server said in it.
+    pub fn line(&self, text: &str) -> Line {
+        Line::new(text, &self.client.endpoint().secrets)
     }
 }
 

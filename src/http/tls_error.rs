@@ -4,7 +4,7 @@ use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, OtherError};
 
 use super::error::{Kind, RequestError, Retry};
-use crate::text::{Secrets, format_date, quote, shorten};
+use crate::text::{Secrets, format_date, quote_at_most};
 
 /// What is wrong, and what to do about it.
 type Explanation = (String, String);
@@ -117,7 +117,7 @@ fn other_name(expected: &ServerName, presented: &[String], source: &str, secrets
     }
     // rustls writes `DnsName("a.test")` and `IpAddress(10.0.0.1)`.
     let presented = presented.iter().filter_map(|name| Some(name.split_once('(')?.1.trim_matches(['"', ')'])));
-    let presented = shorten(quote(&presented.collect::<Vec<_>>().join(", "), secrets), MAX_NAMES);
+    let presented = quote_at_most(&presented.collect::<Vec<_>>().join(", "), MAX_NAMES, secrets);
     (format!("its certificate is for {presented}, not for {name}"), format!("check {source}"))
 }
 
@@ -179,7 +179,8 @@ fn system_verifier(text: &str) -> Explanation {
             ("whether its certificate has been revoked could not be checked", "try again later")
         }
         _ => {
-            let reason = format!("this system does not accept its certificate ({})", shorten(text.into(), MAX_NAMES));
+            let text: String = text.chars().take(MAX_NAMES).collect();
+            let reason = format!("this system does not accept its certificate ({text})");
             return (reason, "have it replaced".into());
         }
     })

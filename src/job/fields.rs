@@ -1,6 +1,10 @@
 //! The tables of documented fields, a job's and a checkpoint's: where each field is in the API's answer, and its type.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
+
+use super::view::{Fits, Flat, View};
 
 use Kind::{Flag, Json, Map, Number, Objects, Text, Texts};
 
@@ -133,38 +137,30 @@ impl Field {
 
 impl Kind {
     /// The value as a string, as Terraform's external data source takes it.
-    pub fn flat(self, value: Option<&Value>) -> String {
+    pub fn flat(self, value: Option<&Value>) -> Flat<'_> {
         match (value, self) {
-            (None | Some(Value::Null), Texts | Objects) => "[]".into(),
-            (None | Some(Value::Null), Map) => "{}".into(),
-            (None | Some(Value::Null), _) => String::new(),
-            (Some(Value::String(text)), _) => text.clone(),
-            (Some(value), _) => value.to_string(),
+            (None | Some(Value::Null), Texts | Objects) => Flat::Text("[]"),
+            (None | Some(Value::Null), Map) => Flat::Text("{}"),
+            (None | Some(Value::Null), _) => Flat::Text(""),
+            (Some(Value::String(text)), _) => Flat::Text(text),
+            (Some(value), _) => Flat::Json(View::Api(value)),
         }
     }
 
     /// The value with the documented type.
-    pub fn typed(self, value: Option<&Value>) -> Value {
-        let or_null = |value: &Value, fits: fn(&Value) -> bool| if fits(value) { value.clone() } else { Value::Null };
-        let array = |fits| {
-            let items = value.and_then(Value::as_array).into_iter().flatten();
-            items.map(|item| or_null(item, fits)).collect()
-        };
+    pub fn typed(self, value: Option<&Value>) -> View<'_> {
+        let leaf = |fits: Fits| value.filter(|value| fits(value)).map_or(View::Null, View::Api);
+        let items = |fits| View::Items(value.and_then(Value::as_array).map_or(&[], Vec::as_slice), fits);
         match self {
-            Text => value.map_or(Value::Null, |value| or_null(value, Value::is_string)),
-            Number => value.map_or(Value::Null, |value| or_null(value, Value::is_number)),
-            Flag => value.map_or(Value::Null, |value| or_null(value, Value::is_boolean)),
-            Texts => array(Value::is_string),
-            Objects => array(Value::is_object),
-            Map => {
-                let pairs = value.and_then(Value::as_object).into_iter().flatten();
-                let texts = pairs.map(|(key, value)| (key.clone(), or_null(value, Value::is_string)));
-                Value::Object(texts.collect())
-            }
-            Json => match value {
-                None | Some(Value::Null) => Value::Null,
-                Some(value) => value.to_string().into(),
-            },
+            Text => leaf(Value::is_string),
+            Number => leaf(Value::is_number),
+            Flag => leaf(Value::is_boolean),
+            Texts => items(Value::is_string),
+            Objects => items(Value::is_object),
+            Map => value
+                .and_then(Value::as_object)
+                .map_or_else(View::object, |members| View::Members(members, Value::is_string)),
+            Json => value.filter(|value| !value.is_null()).map_or(View::Null, View::Text),
         }
     }
 }
@@ -197,27 +193,28 @@ pub fn added<'a>(table: &[Field], api: &'a Value) -> Vec<Added<'a>> {
     }
     let mut found = Vec::new();
     walk(table, "", api, &mut found);
-    found.retain(|added| table.iter().all(|field| field.path != format!("{}{}", added.parents, added.name)));
+    found.retain(|added| {
+        let path = format!("{}{}", added.parents, added.name);
+        table.iter().all(|field| field.path != path)
+    });
     found
 }
 
 /// The object with real types and the same attributes for every one of its kind, as a provider's data source would have
 /// it.
-pub fn typed(table: &[Field], api: &Value, looked_up: &Value) -> Value {
-    let mut object = Value::Null;
-    let mut insert = |parents: &str, name: &str, value| {
-        let parents = parents.split_terminator('.');
-        let parent = parents.fold(&mut object, |object, parent| &mut object[parent]);
-        if parent.get(name).is_none() {
-            parent[name] = value;
-        }
+pub fn typed<'a>(table: &'a [Field], api: &'a Value, looked_up: &'a Value) -> View<'a> {
+    let mut object = View::object();
+    let mut insert = |parents: Cow<'a, str>, name: Cow<'a, str>, value| {
+        let parents = parents.split_terminator('.').map(|parent| parent.to_owned().into());
+        let parent = parents.fold(&mut object, |object, parent| object.members().entry(parent).or_insert(View::Null));
+        parent.members().entry(name).or_insert(value);
     };
     for field in table {
         let (parents, name) = field.path.rsplit_once('.').unwrap_or(("", field.path));
-        insert(parents, name, field.kind.typed(field.value(api, looked_up)));
+        insert(parents.into(), name.into(), field.kind.typed(field.value(api, looked_up)));
     }
     for Added { parents, name, value } in added(table, api) {
-        insert(&parents, &name, value.clone());
+        insert(parents.into(), name.into(), View::Api(value));
     }
     object
 }
@@ -251,7 +248,7 @@ mod tests {
         assert_eq!(value("hyperparameters.n_epochs", &undecided), "auto");
         let without_a_method = json!({ "hyperparameters": { "n_epochs": "auto" } });
         assert_eq!(value("hyperparameters.n_epochs", &without_a_method), "auto");
-        assert_eq!(Number.typed(Some(&json!("auto"))), Value::Null);
+        assert!(matches!(Number.typed(Some(&json!("auto"))), View::Null));
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::fmt::{self, Display, Formatter};
 
 use super::job::Job;
 
-/// How many values a message shows.
+/// How many values a message shows, and how long they may be, in bytes.
 const SHOWN: usize = 3;
+const MAX_SHOWN: usize = 500;
 
 /// What a job must have, exactly. Every job matches where nothing is given.
 #[derive(Default)]
@@ -54,7 +55,7 @@ impl Display for Filters {
 #[derive(Default)]
 pub struct Mismatches {
     jobs: usize,
-    /// Of the jobs that match all filters but one, by that one's name: how many, and what they have instead.
+    /// Of the jobs that match all filters but one, by that one's name: how many, and examples of what they have instead.
     by_one: BTreeMap<&'static str, (usize, BTreeSet<String>)>,
 }
 
@@ -65,7 +66,11 @@ impl Mismatches {
         if let [(name, instead)] = *mismatches {
             let (count, all_instead) = self.by_one.entry(name).or_default();
             *count += 1;
-            all_instead.insert(instead.to_owned());
+            let is_short = instead.len() <= MAX_SHOWN;
+            all_instead.insert(if is_short { instead.into() } else { format!("a value of {} bytes", instead.len()) });
+            if all_instead.len() > SHOWN {
+                all_instead.pop_last();
+            }
         }
     }
 }
@@ -77,7 +82,7 @@ impl Display for Mismatches {
         }
         write!(f, "none of {} jobs match", self.jobs)?;
         if let Some((name, (count, instead))) = self.by_one.iter().max_by_key(|(_, (count, _))| count) {
-            let instead: Vec<_> = instead.iter().take(SHOWN).map(String::as_str).collect();
+            let instead: Vec<_> = instead.iter().map(String::as_str).collect();
             write!(f, "; {count} match except for {name} ({})", instead.join(", "))?;
         }
         Ok(())
@@ -126,5 +131,11 @@ mod tests {
         let expected = "none of 4 jobs match; 2 match except for status (failed, succeeded)";
         assert_eq!(mismatches.to_string(), expected);
         assert_eq!(Mismatches::default().to_string(), "the API lists none");
+
+        for number in 0..1_000 {
+            mismatches.add(&[("status", number.to_string().as_str())]);
+        }
+        mismatches.add(&[("status", "0".repeat(1_000_000).as_str())]);
+        assert!(mismatches.to_string().ends_with("; 1003 match except for status (0, 1, 10)"), "{mismatches}");
     }
 }

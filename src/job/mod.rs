@@ -5,6 +5,7 @@ mod filters;
 #[allow(clippy::module_inception)] // the concept after which the folder is named
 mod job;
 mod output;
+mod view;
 
 pub use fields::{CHECKPOINT_FIELDS, typed};
 pub use filters::{Filters, Mismatches};

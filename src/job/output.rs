@@ -1,13 +1,16 @@
 //! The result on stdout: a job as flat strings, jobs by their IDs, or a list of jobs.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::slice;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde::{Serialize, Serializer};
 
 use super::fields::{Added, FIELDS, Kind, added, typed};
 use super::job::Job;
+use super::view::{Flat, View};
+use crate::text::{JsonText, write_json};
 
 /// The longest result, in bytes. Terraform takes more, but then needs seconds and gigabytes for it.
 const MAX_RESULT: usize = 16 * 1024 * 1024;
@@ -44,59 +47,106 @@ impl Output {
     /// # Errors
     /// A result that is too long for Terraform, with how many jobs would fit.
     pub fn render(&self, indented: bool) -> Result<String> {
+        let mut text = Text { indented, ..Text::default() };
         match self {
-            Output::One(job) => text(&flat(job), indented),
+            Output::One(job) => flat(job).iter().try_for_each(|(key, value)| text.add(key, value))?,
             Output::ById(jobs) => {
-                let entries: BTreeMap<_, _> = jobs.iter().map(|job| (job.id().into(), job_text(job))).collect();
-                text(&entries, indented).with_context(|| fits(entries.values()))
+                let mut sorted: Vec<_> = jobs.iter().collect();
+                sorted.sort_by_key(|job| job.id());
+                sorted.iter().try_for_each(|job| text.add(job.id(), &JsonText(view(job))))?;
             }
             Output::List { jobs, has_more } => {
-                let ids: Value = jobs.iter().map(Job::id).collect();
-                let texts: Vec<String> = jobs.iter().map(job_text).collect();
-                let entries = BTreeMap::from([
-                    ("ids".into(), ids.to_string()),
-                    ("jobs".into(), format!("[{}]", texts.join(","))),
-                    ("has_more".into(), has_more.to_string()),
-                ]);
-                text(&entries, indented).with_context(|| fits(texts.iter()))
+                text.add("has_more", &JsonText(has_more))?;
+                text.add("ids", &JsonText(jobs.iter().map(Job::id).collect::<Vec<_>>()))?;
+                text.add("jobs", &JsonText(Views(jobs)))?;
             }
+        }
+        let text = text.end();
+        match self {
+            Output::One(_) => text,
+            Output::ById(jobs) | Output::List { jobs, .. } => text.with_context(|| fits(jobs)),
         }
     }
 }
 
-fn text(entries: &BTreeMap<String, String>, indented: bool) -> Result<String> {
-    let text = if indented { serde_json::to_string_pretty(entries)? } else { serde_json::to_string(entries)? };
-    ensure!(
-        text.len() <= MAX_RESULT,
-        "the result has {} bytes, more than the {MAX_RESULT} that Terraform handles well",
-        text.len()
-    );
-    Ok(text + "\n")
+/// The text of a result, as far as that is not too long, and its length.
+#[derive(Default)]
+struct Text {
+    indented: bool,
+    text: Vec<u8>,
+    length: usize,
+}
+
+impl Text {
+    /// Adds a key, and a value whose JSON is a string.
+    fn add(&mut self, key: &str, value: &impl Serialize) -> io::Result<()> {
+        let begin = if self.length == 0 { "{" } else { "," };
+        let (indentation, colon) = if self.indented { ("\n  ", ": ") } else { ("", ":") };
+        write!(self, "{begin}{indentation}")?;
+        write_json(&mut *self, &key)?;
+        self.write_all(colon.as_bytes())?;
+        write_json(self, value)
+    }
+
+    fn end(mut self) -> Result<String> {
+        let begin = if self.length == 0 { "{" } else { "" };
+        let indentation = if self.indented && self.length > 0 { "\n" } else { "" };
+        writeln!(self, "{begin}{indentation}}}")?;
+        let length = self.length - 1;
+        ensure!(
+            length <= MAX_RESULT,
+            "the result has {length} bytes, more than the {MAX_RESULT} that Terraform handles well"
+        );
+        Ok(String::from_utf8(self.text)?)
+    }
+}
+
+impl Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.length += bytes.len();
+        if self.length <= MAX_RESULT + 1 {
+            self.text.extend_from_slice(bytes);
+        } else {
+            self.text = Vec::new();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// How many jobs fit into a result, for the message that all of them do not.
-fn fits<'a>(texts: impl ExactSizeIterator<Item = &'a String>) -> String {
-    let count = texts.len();
-    let lengths = texts.scan(0, |sum, text| {
-        // As it is in the result: a JSON text within a JSON string.
-        *sum += Value::from(text.as_str()).to_string().len();
-        Some(*sum)
+fn fits(jobs: &[Job]) -> String {
+    let mut text = Text::default();
+    let fitting = jobs.iter().take_while(|job| {
+        let is_written = write_json(&mut text, &JsonText(view(job))).is_ok();
+        is_written && text.length <= MAX_RESULT
     });
-    let fitting = lengths.take_while(|length| *length <= MAX_RESULT).count();
-    format!("{count} jobs are too many, read at most {fitting} of these at once")
+    format!("{} jobs are too many, read at most {} of these at once", jobs.len(), fitting.count())
 }
 
-fn job_text(job: &Job) -> String {
-    typed(FIELDS, job.api(), job.looked_up()).to_string()
+/// The job as its JSON text has it.
+fn view(job: &Job) -> View<'_> {
+    typed(FIELDS, job.api(), job.looked_up())
+}
+
+struct Views<'a>(&'a [Job]);
+
+impl Serialize for Views<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(view))
+    }
 }
 
 /// The job's attributes as a map of strings, which is all that Terraform's external data source takes.
-fn flat(job: &Job) -> BTreeMap<String, String> {
+fn flat(job: &Job) -> BTreeMap<String, Flat<'_>> {
     let (api, looked_up) = (job.api(), job.looked_up());
     let documented = FIELDS.iter().map(|field| (flat_key(field.path), field.kind.flat(field.value(api, looked_up))));
     let mut flat: BTreeMap<_, _> = documented.collect();
-    flat.insert("job".into(), job_text(job));
-    flat.insert("raw_json".into(), api.to_string());
+    flat.insert("job".into(), Flat::Json(view(job)));
+    flat.insert("raw_json".into(), Flat::Json(View::Api(api)));
     for Added { parents, name, value } in added(FIELDS, api) {
         flat.entry(flat_key(&parents) + &name).or_insert_with(|| Kind::Json.flat(Some(value)));
     }
@@ -110,7 +160,7 @@ fn flat_key(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -118,6 +168,11 @@ mod tests {
         api["object"] = json!("fine_tuning.job");
         api["id"] = json!("ftjob-x");
         Job::new(api).unwrap()
+    }
+
+    /// The result for one job.
+    fn result(job: Job) -> BTreeMap<String, String> {
+        serde_json::from_str(&Output::One(job).render(false).unwrap()).unwrap()
     }
 
     #[test]
@@ -132,7 +187,7 @@ mod tests {
             "a.b": [1],
             "on": true,
         });
-        let flat = flat(&job(api));
+        let flat = result(job(api));
         let job: Value = serde_json::from_str(&flat["job"]).unwrap();
         for (key, value) in [
             ("error", "why"),
@@ -166,7 +221,7 @@ mod tests {
         let list = Output::List { jobs: vec![job("b"), job("a")], has_more: true }.render(false).unwrap();
         let list: Value = serde_json::from_str(&list).unwrap();
         assert_eq!(list["ids"], r#"["b","a"]"#);
-        assert_eq!(list["jobs"], format!("[{},{}]", job_text(&job("b")), job_text(&job("a"))));
+        assert_eq!(list["jobs"], format!("[{},{}]", JsonText(view(&job("b"))), JsonText(view(&job("a")))));
         assert_eq!(list["has_more"], "true");
     }
 
@@ -229,7 +284,7 @@ mod tests {
 
         #[test]
         fn any_job_flattens_without_loss(api in any_job()) {
-            let flat = flat(&job(api.clone()));
+            let flat = result(job(api.clone()));
             for field in FIELDS {
                 prop_assert!(flat.contains_key(&flat_key(field.path)), "{}", field.path);
             }
@@ -241,7 +296,7 @@ mod tests {
                 let object = parents.split_terminator('.').fold(&mut job, |object, parent| &mut object[parent]);
                 object.as_object_mut().unwrap().remove(&name);
             }
-            prop_assert_eq!(shape(&job, ""), shape(&typed(FIELDS, &json!({}), &Value::Null), ""));
+            prop_assert_eq!(shape(&job, ""), shape(&serde_json::to_value(typed(FIELDS, &json!({}), &Value::Null)).unwrap(), ""));
             for field in FIELDS {
                 let value = job.pointer(&format!("/{}", field.path.replace('.', "/"))).unwrap();
                 let fits = match field.kind {

@@ -15,8 +15,9 @@ pub fn look_up(job: &mut Job, api: &Api, deadline: &Deadline) -> Result<()> {
         }
         anyhow!("could not read the checkpoints of fine-tuning job {}: {error}", job.id())
     })?;
-    let typed = |checkpoint| typed(CHECKPOINT_FIELDS, checkpoint, &Value::Null);
-    job.set_checkpoints(checkpoints.iter().map(typed).collect());
+    let typed = |checkpoint| serde_json::to_value(typed(CHECKPOINT_FIELDS, &checkpoint, &Value::Null));
+    // One after the other, so that no two copies of all are kept.
+    job.set_checkpoints(checkpoints.into_iter().map(typed).collect::<Result<_, _>>()?);
     Ok(())
 }
 

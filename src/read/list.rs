@@ -4,7 +4,6 @@ use anyhow::{Result, anyhow, ensure};
 
 use crate::http::{Api, Deadline, MAX_PAGE};
 use crate::job::{Filters, Job, Mismatches};
-use crate::text::shorten;
 
 /// The newest job that matches.
 ///
@@ -13,7 +12,7 @@ use crate::text::shorten;
 pub fn most_recent(api: &Api, filters: &Filters, deadline: &Deadline) -> Result<Job> {
     let mut mismatches = Mismatches::default();
     let (mut jobs, _) = search(api, filters, 1, deadline, &mut mismatches)?;
-    jobs.pop().ok_or_else(|| anyhow!("there is no fine-tuning job{}: {mismatches}", shorten(filters.to_string(), 300)))
+    jobs.pop().ok_or_else(|| anyhow!("{}: {mismatches}", api.quote(&format!("there is no fine-tuning job{filters}"))))
 }
 
 /// The newest jobs that match, at most `limit`, and whether there may be more of them.

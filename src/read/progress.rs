@@ -1,17 +1,15 @@
 //! What a person at a terminal sees of a wait: one line that is kept up to date, and above it the events of a job that
 //! is waited for alone.
 
-use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 use crate::http::{Api, Deadline, Event};
+use crate::text::Terminal;
 use crate::text::stdout::sleep_while_read;
 
 pub(super) struct Progress<'a> {
     api: &'a Api<'a>,
-    bar: ProgressBar,
+    terminal: Terminal,
     /// The ID of the newest event that was shown.
     newest: Option<String>,
 }
@@ -19,27 +17,24 @@ pub(super) struct Progress<'a> {
 impl<'a> Progress<'a> {
     /// None where stderr is no terminal: Terraform would show all of it with an error.
     pub(super) fn new(api: &'a Api<'a>) -> Option<Self> {
-        io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("waited {elapsed}, {msg}").expect("a valid template");
-            Progress { api, bar: ProgressBar::no_length().with_style(style), newest: None }
-        })
+        Some(Progress { api, terminal: Terminal::new()?, newest: None })
     }
 
     /// Shows the status for the length of a pause, and first what the job with this ID reported. Returns whether
     /// anybody still reads the result.
     pub(super) fn show(&mut self, status: &str, id: Option<&str>, pause: Duration) -> bool {
         let end = Instant::now() + pause;
-        self.bar.set_message(self.api.quote(status));
+        self.terminal.show(&self.api.line(status));
         if let Some(id) = id {
             // Without its events the wait goes on.
             let events = self.api.events_since(id, self.newest.as_deref(), &Deadline::timeout(pause));
             for Event { id, line } in events.unwrap_or_default() {
-                self.bar.println(line);
+                self.terminal.print(&line);
                 self.newest = Some(id);
             }
         }
         loop {
-            self.bar.tick();
+            self.terminal.tick();
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return true;
@@ -47,11 +42,5 @@ impl<'a> Progress<'a> {
                 return false;
             }
         }
-    }
-}
-
-impl Drop for Progress<'_> {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
     }
 }

@@ -1,42 +1,68 @@
 //! Text for stderr: one line that no server can garble, and that shows no secret.
 
-use std::fmt::Write;
+use std::fmt::{self, Display, Formatter, Write};
 use std::time::{Duration, SystemTime};
 
 use humantime::{format_duration, format_rfc3339_seconds};
 
+use super::command::without_commands;
 use super::secret::Secrets;
+use super::visible::visible;
 
 pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The most that is quoted of what a server said, in characters: what comes after it must still fit into the line.
 const MAX_QUOTE: usize = 500;
 
+/// How much of a text is read at most, in characters.
+const MAX_TEXT: usize = 64 * 1024;
+
+/// A text for stderr. There is no other way to make one, and nothing else is written there: so no text from outside can
+/// garble it, command a CI runner, or show a secret.
+pub struct Line(String);
+
+impl Line {
+    /// The longest line, in characters.
+    const LONGEST: usize = 1000;
+
+    pub fn new(text: &str, secrets: &Secrets) -> Self {
+        Line(harmless(text, Self::LONGEST, secrets))
+    }
+}
+
+impl Display for Line {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// What a server said, as part of a message.
 pub fn quote(text: &str, secrets: &Secrets) -> String {
-    // Redacted before it is cut: a cut could leave most of a secret.
-    shorten(redacted_line(text, secrets), MAX_QUOTE)
+    quote_at_most(text, MAX_QUOTE, secrets)
 }
 
-/// The text in one line, with `[redacted]` in place of secrets.
-pub(super) fn redacted_line(text: &str, secrets: &Secrets) -> String {
-    // Before the blanks in a secret are folded, and where others stood within it.
-    secrets.redact(&one_line(&secrets.redact(text)))
+/// The same with another limit, in characters.
+pub fn quote_at_most(text: &str, most: usize, secrets: &Secrets) -> String {
+    harmless(text, most, secrets)
 }
 
-/// The text with its white space folded, and without anything that moves a terminal's cursor or turns its text around.
-fn one_line(text: &str) -> String {
-    let visible = |c: char| match c {
-        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => ' ',
-        c if c.is_control() => ' ',
-        c => c,
-    };
-    let text: String = text.chars().map(visible).collect();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// The text in one line, at most so many characters of it, with `[redacted]` in place of secrets, and no power over who
+/// shows it. What cannot be seen goes first, as it could hide a secret; what redaction leaves could be a command; and a cut
+/// before redaction could leave most of a secret.
+fn harmless(text: &str, most: usize, secrets: &Secrets) -> String {
+    let (line, is_whole) = visible(text, MAX_TEXT);
+    let mut line = secrets.redact(&line);
+    if !is_whole {
+        // The end of what was read may be a part of a secret.
+        let certain = (0..=line.len().saturating_sub(secrets.longest())).rfind(|end| line.is_char_boundary(*end));
+        line.truncate(certain.unwrap_or_default());
+        line.push('…');
+    }
+    shorten(without_commands(&line), most)
 }
 
 /// The first `most` characters, and an ellipsis if there were more.
-pub fn shorten(mut text: String, most: usize) -> String {
+fn shorten(mut text: String, most: usize) -> String {
     if let Some((cut, _)) = text.char_indices().nth(most) {
         text.truncate(cut);
         text.push('…');
@@ -78,12 +104,6 @@ mod tests {
     use crate::text::Secret;
 
     #[test]
-    fn a_line_is_one_line_of_plain_text() {
-        let line = one_line("a\r\n\tb \u{1b}[31mred\u{7} \u{202e}evil\u{2066}\u{2028}c\u{9b}");
-        assert_eq!(line, "a b [31mred evil c");
-    }
-
-    #[test]
     fn long_texts_are_cut_between_characters() {
         assert_eq!(shorten("äöü".into(), 2), "äö…");
         assert_eq!(shorten("äöü".into(), 3), "äöü");
@@ -103,7 +123,22 @@ mod tests {
         assert_eq!(quote("said sk-0123456789!", &secrets), "said [redacted]!");
         let long = format!("{}sk-0123456789", "x".repeat(MAX_QUOTE - 5));
         assert!(!quote(&long, &secrets).contains("sk-"));
-        secrets.add(Secret::new("two  blanks".into()));
-        assert_eq!(quote("said two  blanks", &secrets), "said [redacted]");
+        let longer = format!("{}sk-0123456789", "x".repeat(MAX_TEXT - 5));
+        assert!(!harmless(&longer, usize::MAX, &secrets).contains("sk-"));
+    }
+
+    #[test]
+    fn a_quote_has_no_power() {
+        let mut secrets = Secrets::default();
+        secrets.add(Secret::new("sk-0123456789".into()));
+        for (text, expected) in [
+            ("#\u{200b}#vso[x]\n::error::y", "## vso[x] : :error::y"),
+            ("##sk-0123456789", "## [redacted]"),
+            ("sk-0123456789##[x", "[redacted]## [x"),
+            ("s\u{ad}k-01234\u{2060}56789", "[redacted]"),
+            ("s\u{34f}k-\u{1b}01234\u{e0041}56789", "[redacted]"),
+        ] {
+            assert_eq!(Line::new(text, &secrets).to_string(), expected);
+        }
     }
 }

@@ -6,11 +6,8 @@ use std::process::{self, ExitCode};
 
 use anyhow::{Error, Result};
 
-use super::message::{redacted_line, shorten};
+use super::message::Line;
 use super::secret::Secrets;
-
-/// The longest line, in characters.
-const MAX_LINE: usize = 1000;
 
 pub fn exit_code(result: Result<()>, secrets: &Secrets) -> ExitCode {
     match result {
@@ -21,17 +18,28 @@ pub fn exit_code(result: Result<()>, secrets: &Secrets) -> ExitCode {
 
 /// Says what went wrong. Nothing is left to be done when stderr is closed.
 pub fn error(exit_code: u8, error: &Error, secrets: &Secrets) -> ExitCode {
-    let line = shorten(redacted_line(&format!("{error:#}"), secrets), MAX_LINE);
-    let _ = writeln!(io::stderr(), "{line}");
+    let line = Line::new(&format!("{error:#}"), secrets);
+    let _ = writeln!(stderr(), "{line}");
     ExitCode::from(exit_code)
+}
+
+/// Says how the program is used, in its own words alone.
+pub fn usage(help: &str) -> ExitCode {
+    let _ = stderr().write_all(help.as_bytes());
+    ExitCode::from(2)
 }
 
 /// Ends the run of a panic like that of any other error. The line names the place alone: a panic's own text may quote what
 /// a server sent.
 pub fn panic(panic: &PanicHookInfo) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
-    let _ = writeln!(io::stderr(), "internal error at {place}: please report it, with the query");
+    let _ = writeln!(stderr(), "internal error at {place}: please report it, with the query");
     process::exit(1);
+}
+
+#[allow(clippy::disallowed_methods)] // what is written here is a `Line`, or the program's own words
+fn stderr() -> io::Stderr {
+    io::stderr()
 }
 
 #[cfg(test)]

@@ -350,7 +350,7 @@ fn a_terminal_shows_progress_and_events() {
         "waited ",
         ", ftjob-moving: running",
         "info: Created ",
-        "info: evil [2J text ",
+        "info: evil[2J text ",
         "Step 1/150 ",
         "Step 150/150 ",
         "\"status\": \"succeeded\"",
