@@ -11,12 +11,16 @@ pub(super) const VARIABLE: &str = "OPENAI_CUSTOM_HEADERS";
 const RESERVED: &[&str] = &["host", "content-length", "transfer-encoding", "connection"];
 
 /// The headers in lines of `Name: value`, by the rules of OpenAI's SDKs (`_client.py` of the one for Python): the first
-/// colon parts name and value, blanks around both are dropped, a line without a colon is ignored, and the last of
-/// several with one name wins.
+/// colon parts name and value, blanks around both are dropped, and the last of several with one name wins. They ignore a
+/// line without a colon; here it is an error unless it is blank, as nobody would find the mistake.
 ///
 /// # Errors
 /// Names and values that could break a request. Neither is quoted, as either may be a secret.
 pub(super) fn parse(text: &str) -> Result<Vec<(HeaderName, String)>> {
+    let without_colon = text.split('\n').position(|line| !line.contains(':') && !line.trim().is_empty());
+    if let Some(position) = without_colon {
+        bail!("{VARIABLE}, line {}: the colon between name and value is missing", position + 1);
+    }
     let mut headers: Vec<(HeaderName, String)> = Vec::new();
     for (number, name, value) in lines(text) {
         let name = name.parse().ok().filter(|name: &HeaderName| !RESERVED.contains(&name.as_str()));
@@ -58,9 +62,17 @@ mod tests {
 
     #[test]
     fn lines_are_parsed_as_the_sdks_do() {
-        let headers = parse(" X-Team : blue\r\n\nno colon\nx-route: a:b \nX-TEAM: green").unwrap();
+        let headers = parse(" X-Team : blue\r\n\r\n \t\nx-route: a:b \nX-TEAM: green").unwrap();
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(headers, [("x-route", "a:b"), ("x-team", "green")]);
+    }
+
+    #[test]
+    fn a_line_without_a_colon_is_an_error() {
+        for text in ["a: b\nx-gateway-token=secret", "a: b\nsecret\nc: d", "a: b\n secret\r\n"] {
+            let error = parse(text).unwrap_err().to_string();
+            assert_eq!(error, "OPENAI_CUSTOM_HEADERS, line 2: the colon between name and value is missing");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The result on stdout: a job as flat strings, jobs by their IDs, or a list of jobs.
+//! The result on stdout: a job as flat strings, jobs by their IDs, a list of jobs, or models.
 
 use std::collections::BTreeMap;
 use std::slice;
@@ -22,6 +22,8 @@ pub enum Output {
         jobs: Vec<Job>,
         has_more: bool,
     },
+    /// What is known about each model, as JSON text under its name.
+    Models(BTreeMap<String, String>),
 }
 
 impl Output {
@@ -29,6 +31,7 @@ impl Output {
         match self {
             Output::One(job) => slice::from_ref(job),
             Output::ById(jobs) | Output::List { jobs, .. } => jobs,
+            Output::Models(_) => &[],
         }
     }
 
@@ -36,6 +39,7 @@ impl Output {
         match self {
             Output::One(job) => slice::from_mut(job),
             Output::ById(jobs) | Output::List { jobs, .. } => jobs,
+            Output::Models(_) => &mut [],
         }
     }
 
@@ -60,6 +64,7 @@ impl Output {
                 ]);
                 text(&entries, indented).with_context(|| fits(texts.iter()))
             }
+            Output::Models(models) => text(models, indented),
         }
     }
 }
