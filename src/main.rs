@@ -1,4 +1,4 @@
-//! Reads an OpenAI fine-tuning job, for Terraform's `data "external"` or in a shell.
+//! Reads OpenAI fine-tuning jobs, and which models are served, for Terraform's `data "external"` or in a shell.
 //!
 //! The program follows the external program protocol: the query is a JSON object of strings on stdin, the result one
 //! JSON object of strings on stdout. On failure stdout stays empty, stderr has one line that says what to do, and the
@@ -75,6 +75,13 @@ fn read(request: &Request, api: &Api, deadline: &Deadline) -> Result<Output> {
             let (jobs, has_more) = list::list(api, filters, *limit, deadline)?;
             Ok(Output::List { jobs, has_more })
         }
+        Selector::Models(names) => {
+            let models = Models::named(api, names, deadline)?;
+            if let Some(wanted) = request.require_available {
+                require::models_available(names, &models, wanted, unix_now())?;
+            }
+            Ok(Output::Models(models.texts(names)?))
+        }
     }
 }
 
@@ -84,13 +91,15 @@ fn look_up(request: &Request, api: &Api, jobs: &mut [Job], deadline: &Deadline) 
         jobs.iter_mut().try_for_each(|job| checkpoints::look_up(job, api, deadline))?;
     }
     if request.availability {
-        let any_model = jobs.iter().any(|job| job.model().is_some());
-        let models = if any_model { Models::read(api, deadline)? } else { Models::default() };
-        jobs.iter_mut().for_each(|job| models.look_up(job));
+        let models = Models::of_jobs(api, jobs, deadline)?;
+        jobs.iter_mut().try_for_each(|job| models.look_up(job))?;
         if let Some(wanted) = request.require_available {
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            require::available(jobs, &models, wanted, now.as_secs())?;
+            require::jobs_available(jobs, &models, wanted, unix_now())?;
         }
     }
     Ok(())
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }

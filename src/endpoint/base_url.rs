@@ -3,13 +3,21 @@
 use std::net::IpAddr;
 
 use anyhow::{Result, bail, ensure};
+use percent_encoding::percent_decode_str;
 use ureq::http::Uri;
 
-const FORM: &str = "https://HOST, optionally with a port and a path, such as https://api.openai.com/v1";
+use super::secret_name::says_secret;
+use crate::text::Secret;
+
+const FORM: &str = "https://HOST, optionally with a port, a path and a query, such as https://api.openai.com/v1";
+/// In characters. With this and a query of its own, a request's URL stays within the 65,534 that ureq can send.
+const MAX_LENGTH: usize = 4096;
 
 pub struct BaseUrl {
     /// Scheme and host, perhaps port and path.
     uri: Uri,
+    /// What every request's query begins with, such as `api-version=2024-10-21`; empty if there is nothing.
+    query: String,
     /// The query key or the environment variable that it came from.
     pub name: &'static str,
 }
@@ -21,11 +29,18 @@ impl BaseUrl {
             text.bytes().all(|byte| byte.is_ascii_graphic()),
             "{name} contains a blank or a character outside ASCII; it should be {FORM}"
         );
+        ensure!(text.len() <= MAX_LENGTH, "{name} is longer than {MAX_LENGTH} characters; it should be {FORM}");
+        let (address, query) = text.split_once('?').unwrap_or((text, ""));
         ensure!(
-            !text.contains(['@', '?', '#']),
-            "{name} contains a user name, a query or a fragment; it should be {FORM}"
+            !address.contains('@') && !text.contains('#'),
+            "{name} contains a user name or a fragment; it should be {FORM}"
         );
-        let uri: Option<Uri> = text.trim_end_matches('/').parse().ok();
+        ensure!(
+            name != "base_url" || pairs(query).all(|(name, _)| !says_secret(&name)),
+            "base_url has in its query what, by its name, must not get into Terraform's state: set OPENAI_BASE_URL instead"
+        );
+        let is_valid = text.parse::<Uri>().is_ok();
+        let uri: Option<Uri> = address.trim_end_matches('/').parse().ok().filter(|_| is_valid);
         let uri = uri.filter(|uri| matches!(uri.scheme_str(), Some("https" | "http")));
         let Some(uri) = uri.filter(|uri| uri.host().is_some_and(|host| !host.is_empty())) else {
             bail!("{name} is not a valid URL; it should be {FORM}");
@@ -37,7 +52,7 @@ impl BaseUrl {
              allow_http to \"true\"",
             uri.host().unwrap_or_default()
         );
-        Ok(BaseUrl { uri, name })
+        Ok(BaseUrl { uri, query: query.into(), name })
     }
 
     pub fn uri(&self) -> &Uri {
@@ -55,8 +70,25 @@ impl BaseUrl {
 
     /// The URL of an endpoint.
     pub fn join(&self, path: &str) -> String {
-        format!("{}/{path}", self.uri.to_string().trim_end_matches('/'))
+        let question_mark = if self.query.is_empty() { "" } else { "?" };
+        format!("{}/{path}{question_mark}{}", self.uri.to_string().trim_end_matches('/'), self.query)
     }
+}
+
+/// The values in a URL's query whose names say that they are secrets, as they are written there and as they are meant.
+pub(super) fn secrets(url: &str) -> impl Iterator<Item = Secret> {
+    let query = url.trim().split_once('?').map_or("", |(_, query)| query);
+    let secrets = pairs(query).filter(|(name, _)| says_secret(name));
+    secrets.flat_map(|(_, value)| [Secret::new(decoded(value)), Secret::new(value.to_owned())])
+}
+
+/// The names, decoded, and the values of a URL's query.
+fn pairs(query: &str) -> impl Iterator<Item = (String, &str)> {
+    query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(name, value)| (decoded(name), value))
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 fn is_https(uri: &Uri) -> bool {
@@ -92,6 +124,9 @@ mod tests {
             ("http://127.0.0.1:1/v1/", "http://127.0.0.1:1/v1/x"),
             ("http://LOCALHOST", "http://LOCALHOST/x"),
             ("http://[::1]:80", "http://[::1]:80/x"),
+            ("https://a.test/openai/?api-version=2024-10-21", "https://a.test/openai/x?api-version=2024-10-21"),
+            ("https://a.test?a=b@c&d&e=%2F/", "https://a.test/x?a=b@c&d&e=%2F/"),
+            ("https://a.test/v1?", "https://a.test/v1/x"),
         ] {
             assert_eq!(BaseUrl::parse("base_url", text, false).unwrap().join("x"), expected);
         }
@@ -104,8 +139,11 @@ mod tests {
             "api.openai.com",
             "ftp://example.test",
             "https://user:secret@example.test",
-            "https://example.test?x",
             "https://example.test#x",
+            "https://example.test?x#y",
+            "https://example.test?x y",
+            "https://example.test?subscription-key=secret",
+            "https://example.test?x=1&api%4Bey=secret",
             "https://example.test:99999",
             "https://example.test:0",
             "https://example.test:",

@@ -4,6 +4,7 @@ use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 use ureq::http::HeaderName;
 
+use super::secret_name::says_secret;
 use crate::text::{Secret, Secrets};
 
 pub(super) const VARIABLE: &str = "OPENAI_CUSTOM_HEADERS";
@@ -12,12 +13,16 @@ pub(super) const VARIABLE: &str = "OPENAI_CUSTOM_HEADERS";
 const RESERVED: &[&str] = &["host", "content-length", "transfer-encoding", "connection"];
 
 /// The headers in lines of `Name: value`, by the rules of OpenAI's SDKs (`_client.py` of the one for Python): the first
-/// colon parts name and value, blanks around both are dropped, a line without a colon is ignored, and the last of
-/// several with one name wins.
+/// colon parts name and value, blanks around both are dropped, and the last of several with one name wins. They ignore a
+/// line without a colon; here it is an error unless it is blank, as nobody would find the mistake.
 ///
 /// # Errors
 /// Names and values that could break a request. Neither is quoted, as either may be a secret.
 pub(super) fn parse(text: &str) -> Result<Vec<(HeaderName, String)>> {
+    let without_colon = text.split('\n').position(|line| !line.contains(':') && !line.trim().is_empty());
+    if let Some(position) = without_colon {
+        bail!("{VARIABLE}, line {}: the colon between name and value is missing", position + 1);
+    }
     let mut headers: Vec<(HeaderName, String)> = Vec::new();
     for (number, name, value) in lines(text) {
         let name = name.parse().ok().filter(|name: &HeaderName| !RESERVED.contains(&name.as_str()));
@@ -32,21 +37,6 @@ pub(super) fn parse(text: &str) -> Result<Vec<(HeaderName, String)>> {
     Ok(headers)
 }
 
-/// Words that make a name that of a secret.
-const SECRET_WORDS: &[&str] = &[
-    "auth",
-    "authorization",
-    "key",
-    "apikey",
-    "token",
-    "secret",
-    "cookie",
-    "password",
-    "credential",
-    "credentials",
-    "signature",
-];
-
 /// What a value begins with that is a secret, whatever its name.
 const SCHEMES: &[&str] = &["bearer", "basic", "token", "apikey"];
 
@@ -54,7 +44,7 @@ const SCHEMES: &[&str] = &["bearer", "basic", "token", "apikey"];
 /// what the names in it say.
 pub(super) fn add_secrets(text: &str, secrets: &mut Secrets) {
     for (_, name, value) in lines(text) {
-        let is_secret = is_secret_name(name);
+        let is_secret = says_secret(name);
         let token = value.split_once(' ').filter(|(scheme, _)| SCHEMES.contains(&&*scheme.to_ascii_lowercase()));
         if is_secret || token.is_some() {
             secrets.add(Secret::new(value.into()));
@@ -69,21 +59,6 @@ pub(super) fn add_secrets(text: &str, secrets: &mut Secrets) {
     }
 }
 
-/// Whether a whole word of a name, as hyphens, underscores and capitals part it, says that its value is a secret.
-pub(super) fn is_secret_name(name: &str) -> bool {
-    let is_upper = |at: usize| name.as_bytes().get(at).is_some_and(u8::is_ascii_uppercase);
-    let is_lower = |at: usize| name.as_bytes().get(at).is_some_and(u8::is_ascii_lowercase);
-    let mut words = String::new();
-    for (at, c) in name.char_indices() {
-        // As in `apiKey` and in `APIKey`.
-        if at > 0 && is_upper(at) && (is_lower(at - 1) || is_lower(at + 1)) {
-            words.push(' ');
-        }
-        words.push(if c.is_ascii_alphabetic() { c.to_ascii_lowercase() } else { ' ' });
-    }
-    words.split(' ').any(|word| SECRET_WORDS.contains(&word))
-}
-
 /// Adds the strings of a JSON value, at any depth: all if its name is that of a secret, else those with such names.
 fn add_strings(json: &Value, is_secret: bool, secrets: &mut Secrets) {
     match json {
@@ -91,7 +66,7 @@ fn add_strings(json: &Value, is_secret: bool, secrets: &mut Secrets) {
         Value::Array(items) => items.iter().for_each(|item| add_strings(item, is_secret, secrets)),
         Value::Object(members) => {
             for (name, value) in members {
-                add_strings(value, is_secret || is_secret_name(name), secrets);
+                add_strings(value, is_secret || says_secret(name), secrets);
             }
         }
         _ => {}
@@ -118,28 +93,16 @@ mod tests {
 
     #[test]
     fn lines_are_parsed_as_the_sdks_do() {
-        let headers = parse(" X-Team : blue\r\n\nno colon\nx-route: a:b \nX-TEAM: green").unwrap();
+        let headers = parse(" X-Team : blue\r\n\r\n \t\nx-route: a:b \nX-TEAM: green").unwrap();
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(headers, [("x-route", "a:b"), ("x-team", "green")]);
     }
 
     #[test]
-    fn whole_words_of_a_name_make_a_secret() {
-        for name in [
-            "Authorization",
-            "x-api-key",
-            "X-API-KEY",
-            "xApiKey",
-            "x_auth_token",
-            "APIKey",
-            "apikey",
-            "Cookie",
-            "a.key2",
-        ] {
-            assert!(is_secret_name(name), "{name}");
-        }
-        for name in ["x-env", "x-author", "OpenAI-Project", "x-monkey", "tokens", "X-KEYS", "authority", "", "é-K"] {
-            assert!(!is_secret_name(name), "{name}");
+    fn a_line_without_a_colon_is_an_error() {
+        for text in ["a: b\nx-gateway-token=secret", "a: b\nsecret\nc: d", "a: b\n secret\r\n"] {
+            let error = parse(text).unwrap_err().to_string();
+            assert_eq!(error, "OPENAI_CUSTOM_HEADERS, line 2: the colon between name and value is missing");
         }
     }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use ureq::http::HeaderName;
 use ureq::tls::RootCerts;
 
-use super::base_url::BaseUrl;
+use super::base_url::{self, BaseUrl};
 use super::custom_headers;
 use super::proxy::Proxy;
 use super::roots;
@@ -22,8 +22,8 @@ pub struct Endpoint {
     pub key: Secret,
     /// The variable that `key` came from, to be named when the API refuses it.
     pub key_variable: String,
-    pub organization: Option<String>,
-    pub project: Option<String>,
+    pub organization: Option<Named>,
+    pub project: Option<Named>,
     /// They win over the program's own.
     pub custom_headers: Vec<(HeaderName, String)>,
     pub proxy: Option<Proxy>,
@@ -31,6 +31,18 @@ pub struct Endpoint {
     pub roots: Option<RootCerts>,
     /// All that messages and results must not show.
     pub secrets: Secrets,
+}
+
+/// A header's value, with the query key or the variable that it came from.
+pub struct Named {
+    pub name: &'static str,
+    pub value: String,
+}
+
+impl Named {
+    fn new(name: &'static str, value: String) -> Result<Self> {
+        Ok(Named { name, value: visible_ascii(name, value)? })
+    }
 }
 
 /// What the query says in place of the environment, as it is written there.
@@ -49,10 +61,10 @@ impl Endpoint {
     /// A value of the query or a variable that cannot be used, and a missing key. No value that may be a secret is quoted.
     pub fn new(overrides: Overrides, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Self> {
         let variable = |name: &str| variable(name, env);
-        let header = |name| variable(name)?.map(|value| visible_ascii(name, value)).transpose();
+        let header = |name| variable(name)?.map(|value| Named::new(name, value)).transpose();
         let allow_http = overrides.allow_http;
         let base_url = overrides.base_url.map(|text| BaseUrl::parse("base_url", text, allow_http)).transpose()?;
-        let own = |name, value: Option<&str>| value.map(|value| visible_ascii(name, value.trim().into())).transpose();
+        let own = |name, value: Option<&str>| value.map(|value| Named::new(name, value.trim().into())).transpose();
         let organization = own("organization", overrides.organization)?;
         let project = own("project", overrides.project)?;
         let key_variable = key_variable(overrides.key_variable)?;
@@ -89,6 +101,22 @@ impl Endpoint {
         Ok(Endpoint { base_url, key, key_variable, organization, project, custom_headers, proxy, roots, secrets })
     }
 
+    /// Where the organization came from, for messages; if there is none, the variable that could set it.
+    pub fn organization_source(&self) -> &str {
+        self.source("openai-organization", &self.organization, "OPENAI_ORG_ID")
+    }
+
+    /// Where the project came from, likewise.
+    pub fn project_source(&self) -> &str {
+        self.source("openai-project", &self.project, "OPENAI_PROJECT_ID")
+    }
+
+    fn source(&self, header: &str, named: &Option<Named>, variable: &'static str) -> &str {
+        let is_custom = self.custom_headers.iter().any(|(name, _)| name == header);
+        let name = named.as_ref().map_or(variable, |named| named.name);
+        if is_custom { custom_headers::VARIABLE } else { name }
+    }
+
     /// The API's host, for messages.
     pub fn host(&self) -> &str {
         self.base_url.host()
@@ -105,13 +133,16 @@ fn check_clock(now: SystemTime) -> Result<()> {
 }
 
 /// What no message may show, known before the query is valid: what may be the API key, and what is secret in the custom
-/// headers.
+/// headers, and values in the query of `OPENAI_BASE_URL` whose names say so.
 pub fn secrets(key_variable: Option<&str>, env: &dyn Fn(&str) -> Option<OsString>) -> Secrets {
     let mut secrets = Secrets::default();
     for name in [Some(DEFAULT_KEY_VARIABLE), key_variable].into_iter().flatten() {
         if let Ok(Some(value)) = variable(name, env) {
             secrets.add(Secret::new(value));
         }
+    }
+    if let Ok(Some(url)) = variable("OPENAI_BASE_URL", env) {
+        base_url::secrets(&url).for_each(|secret| secrets.add(secret));
     }
     if let Ok(Some(text)) = variable(custom_headers::VARIABLE, env) {
         custom_headers::add_secrets(&text, &mut secrets);

@@ -6,6 +6,7 @@ mod custom_headers;
 mod endpoint;
 mod proxy;
 mod roots;
+mod secret_name;
 
 pub use endpoint::{Endpoint, Overrides, secrets};
 pub use proxy::Proxy;

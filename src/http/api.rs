@@ -1,6 +1,6 @@
 //! OpenAI's fine-tuning API, as far as it is needed here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -11,10 +11,10 @@ use super::error::{Kind, RequestError, Retry};
 use super::send;
 use crate::endpoint::Endpoint;
 use crate::job::Job;
-use crate::text::{Line, format_time, quote};
+use crate::text::{Line, format_time, quote, quote_at_most};
 
 /// The API's largest page, of jobs or of events.
-pub const MAX_PAGE: usize = 100;
+const MAX_PAGE: usize = 100;
 /// How many checkpoints are read at most; a job has a few hundred.
 const MAX_CHECKPOINTS: usize = 1000;
 /// How many pages of events are read at most, to show people what they missed.
@@ -61,24 +61,34 @@ impl<'a> Api<'a> {
 
     /// The job with this ID. Better no data than another job's, or what merely looks like a job.
     fn job(&self, id: &str, answer: Value) -> Result<Job, RequestError> {
-        let object = answer["object"].as_str().map(|object| self.quote(object));
-        let wrong = match (Job::new(answer), object) {
-            (Some(job), _) if job.id() == id => return Ok(job),
-            (Some(job), _) => format!("another job, {}", job.id()),
-            (None, Some(object)) if object == "fine_tuning.job" => "a job without a valid ID".into(),
-            (None, Some(object)) => format!("an object of type {object:?}, not a fine-tuning job"),
-            (None, None) => "JSON that is not a fine-tuning job".into(),
+        let what = self.not_a_job(&answer);
+        let wrong = match Job::new(answer) {
+            Some(job) if job.id() == id => return Ok(job),
+            Some(job) => format!("another job, {}", job.id()),
+            None => what,
         };
         Err(self.unexpected(&wrong))
     }
 
-    fn with_advice_on_the_id(&self, error: RequestError) -> RequestError {
-        if error.kind != (Kind::Status { status: 404, from_api: true }) {
-            return error;
+    /// What something is that is no job.
+    fn not_a_job(&self, answer: &Value) -> String {
+        match answer["object"].as_str() {
+            Some("fine_tuning.job") => "a job without a valid ID".into(),
+            Some(object) => format!("an object of type {:?}, not a fine-tuning job", self.quote(object)),
+            None => "JSON that is not a fine-tuning job".into(),
         }
+    }
+
+    fn with_advice_on_the_id(&self, error: RequestError) -> RequestError {
         let Endpoint { key_variable: key, base_url, .. } = self.client.endpoint();
         let base_url = base_url.name;
-        let advice = format!("check the ID, {base_url}, and that the API key in {key} belongs to the job's project");
+        let advice = match error.kind {
+            Kind::Status { status: 404, from_api: true } => {
+                format!("check the ID, {base_url}, and that the API key in {key} belongs to the job's project")
+            }
+            Kind::Status { status: 404, .. } => format!("check the ID and {base_url}"),
+            _ => return error,
+        };
         RequestError { advice, ..error }
     }
 
@@ -86,51 +96,55 @@ impl<'a> Api<'a> {
     /// the job `after`.
     pub fn page(
         &self,
-        limit: usize,
         after: Option<&str>,
         metadata: &BTreeMap<String, String>,
         deadline: &Deadline,
     ) -> Result<Page, RequestError> {
-        let mut query = vec![("limit".to_owned(), limit.to_string())];
+        let mut query = vec![("limit".to_owned(), MAX_PAGE.to_string())];
         query.extend(after.map(|after| ("after".to_owned(), after.to_owned())));
         query.extend(metadata.iter().map(|(key, value)| (format!("metadata[{key}]"), value.clone())));
         let mut answer = self.get("fine_tuning/jobs", query, deadline)?;
-        let jobs = match answer.get_mut("data").map(Value::take) {
-            Some(Value::Array(jobs)) => jobs.into_iter().map(Job::new).collect(),
-            _ => None,
-        };
-        let jobs = jobs.ok_or_else(|| self.unexpected("JSON that is not a list of fine-tuning jobs"))?;
+        let entries = self.entries(&mut answer, "fine-tuning jobs")?;
+        let mut jobs = Vec::with_capacity(entries.len());
+        for (place, entry) in (1..).zip(entries) {
+            let what = self.not_a_job(&entry);
+            let wrong = || self.unexpected(&format!("a list of fine-tuning jobs whose entry {place} is {what}"));
+            jobs.push(Job::new(entry).ok_or_else(wrong)?);
+        }
         Ok(Page { jobs, has_more: answer["has_more"] == true })
     }
 
-    /// The job's checkpoints, the newest first: `GET /fine_tuning/jobs/{id}/checkpoints` in OpenAI's API reference.
+    /// The job's checkpoints, each once, in the server's order: `GET /fine_tuning/jobs/{id}/checkpoints` in OpenAI's API
+    /// reference.
     pub fn checkpoints(&self, id: &str, deadline: &Deadline) -> Result<Vec<Value>, RequestError> {
         let path = format!("fine_tuning/jobs/{id}/checkpoints");
         let mut query = vec![("limit".to_owned(), MAX_PAGE.to_string())];
         let mut checkpoints: Vec<Value> = Vec::new();
+        let mut seen = HashSet::new();
         loop {
             let mut page = self.get(&path, query.clone(), deadline)?;
-            checkpoints.extend(self.entries(&mut page, "checkpoints")?);
-            if page["has_more"] != true {
-                return Ok(checkpoints);
-            }
-            let last = checkpoints.last().and_then(|checkpoint| checkpoint["id"].as_str());
-            let after = ("after".to_owned(), last.unwrap_or_default().to_owned());
-            if query.last() == Some(&after) {
-                return Err(self.unexpected("the same page of checkpoints again"));
-            } else if checkpoints.len() >= MAX_CHECKPOINTS {
+            let entries = self.entries_with_ids(&mut page, "checkpoints")?;
+            let after = entries.last().map(|last| ("after".to_owned(), text(&last["id"])));
+            let seen_before = seen.len();
+            checkpoints.extend(entries.into_iter().filter(|entry| seen.insert(text(&entry["id"]))));
+            let has_more = page["has_more"] == true;
+            if checkpoints.len() > MAX_CHECKPOINTS || (checkpoints.len() == MAX_CHECKPOINTS && has_more) {
                 let message = format!("the job has more than {MAX_CHECKPOINTS} checkpoints");
                 return Err(RequestError::new(message, String::new(), Retry::Never, Kind::Response));
+            } else if !has_more {
+                return Ok(checkpoints);
+            } else if seen.len() == seen_before {
+                return Err(self.unexpected("a page of checkpoints that has nothing new, and says that there are more"));
             }
             query.truncate(1);
-            query.push(after);
+            query.extend(after);
         }
     }
 
     /// The models that the key may use: `GET /models` in OpenAI's API reference, which has no pages.
     pub fn models(&self, deadline: &Deadline) -> Result<Vec<Value>, RequestError> {
         let mut answer = self.get("models", Vec::new(), deadline)?;
-        self.entries(&mut answer, "models")
+        self.entries_with_ids(&mut answer, "models")
     }
 
     /// What the job reported since the event `newest`, oldest first; without one, only what fits on a page.
@@ -173,12 +187,20 @@ impl<'a> Api<'a> {
         self.line(&format!("{time} {}: {}", text("level"), text("message")))
     }
 
-    /// Takes the entries out of a list; each of them has an ID.
+    /// Takes the entries out of a list. Some servers have null in place of an empty list.
     fn entries(&self, answer: &mut Value, what: &str) -> Result<Vec<Value>, RequestError> {
         match answer.get_mut("data").map(Value::take) {
-            Some(Value::Array(entries)) if entries.iter().all(|entry| entry["id"].is_string()) => Ok(entries),
+            Some(Value::Array(entries)) => Ok(entries),
+            Some(Value::Null) => Ok(Vec::new()),
             _ => Err(self.unexpected(&format!("JSON that is not a list of {what}"))),
         }
+    }
+
+    /// The same of a list whose entries all have an ID.
+    fn entries_with_ids(&self, answer: &mut Value, what: &str) -> Result<Vec<Value>, RequestError> {
+        let entries = self.entries(answer, what)?;
+        let have_ids = entries.iter().all(|entry| entry["id"].is_string());
+        if have_ids { Ok(entries) } else { Err(self.unexpected(&format!("JSON that is not a list of {what}"))) }
     }
 
     fn unexpected(&self, what: &str) -> RequestError {
@@ -192,10 +214,19 @@ impl<'a> Api<'a> {
         quote(text, &self.client.endpoint().secrets)
     }
 
+    /// The same with a limit, in characters.
+    pub fn quote_at_most(&self, text: &str, most: usize) -> String {
+        quote_at_most(text, most, &self.client.endpoint().secrets)
+    }
+
     /// A text for stderr, whatever a server said in it.
     pub fn line(&self, text: &str) -> Line {
         Line::new(text, &self.client.endpoint().secrets)
     }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -232,14 +263,28 @@ mod tests {
 
     #[test]
     fn only_a_list_of_jobs_is_a_page() {
-        let page = |answer| with_api(answer, |api, deadline| api.page(1, None, &BTreeMap::new(), deadline));
+        let page = |answer| with_api(answer, |api, deadline| api.page(None, &BTreeMap::new(), deadline));
         let job = json!({ "object": "fine_tuning.job", "id": "a" });
         let answer = page(json!({ "data": [job], "has_more": true })).unwrap();
         assert_eq!((answer.jobs.len(), answer.has_more), (1, true));
-        assert!(!page(json!({ "data": [] })).unwrap().has_more);
-        for answer in [json!([]), json!({}), json!({ "data": {} }), json!({ "data": [job, {}] })] {
+        for empty in [json!([]), json!(null)] {
+            let answer = page(json!({ "data": empty })).unwrap();
+            assert_eq!((answer.jobs.len(), answer.has_more), (0, false));
+        }
+        for answer in [json!([]), json!({}), json!({ "data": {} }), json!({ "data": "" })] {
             let error = page(answer).err().unwrap();
             assert!(error.to_string().ends_with("JSON that is not a list of fine-tuning jobs; check base_url"));
+        }
+        for (entry, expected) in [
+            (json!({}), "JSON that is not a fine-tuning job"),
+            (json!(1), "JSON that is not a fine-tuning job"),
+            (json!({ "object": "model" }), r#"an object of type "model", not a fine-tuning job"#),
+            (json!({ "object": "fine_tuning.job", "id": "../x" }), "a job without a valid ID"),
+        ] {
+            let error = page(json!({ "data": [job, entry] })).err().unwrap().to_string();
+            let expected =
+                format!("answered with a list of fine-tuning jobs whose entry 2 is {expected}; check base_url");
+            assert!(error.ends_with(&expected), "{error}");
         }
     }
 }

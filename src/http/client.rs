@@ -97,8 +97,8 @@ impl<'a> Client<'a> {
     fn headers(&self) -> Vec<(&str, String)> {
         let Endpoint { key, organization, project, custom_headers, .. } = self.endpoint;
         let mut headers = vec![("authorization", format!("Bearer {}", key.expose()))];
-        headers.extend(organization.iter().map(|value| ("openai-organization", value.clone())));
-        headers.extend(project.iter().map(|value| ("openai-project", value.clone())));
+        headers.extend(organization.iter().map(|named| ("openai-organization", named.value.clone())));
+        headers.extend(project.iter().map(|named| ("openai-project", named.value.clone())));
         headers.retain(|(name, _)| custom_headers.iter().all(|(custom, _)| custom != name));
         headers.extend(custom_headers.iter().map(|(name, value)| (name.as_str(), value.clone())));
         headers

@@ -17,7 +17,7 @@ pub mod test_server;
 mod tls_error;
 mod transport_error;
 
-pub use api::{Api, Event, MAX_PAGE};
+pub use api::{Api, Event};
 pub use client::MAX_CONNECTIONS;
 pub use deadline::{Deadline, MAX_TIMEOUT};
 pub use error::{Kind, RequestError, Retry};

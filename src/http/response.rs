@@ -11,6 +11,9 @@ use super::retry;
 use crate::endpoint::Endpoint;
 use crate::text::quote;
 
+/// The longest plain text whose first line is taken for a server's words, in bytes.
+const MAX_PLAIN_TEXT: usize = 1000;
+
 /// The JSON of a response with status 200.
 pub(super) fn parse(headers: &HeaderMap, body: &[u8], endpoint: &Endpoint) -> Result<Value, RequestError> {
     let (host, base_url) = (endpoint.host(), endpoint.base_url.name);
@@ -65,26 +68,11 @@ pub(super) fn refusal(
         retry => retry,
     };
     let from_api = answer["error"]["message"].is_string();
-    let (key, base_url) = (&endpoint.key_variable, endpoint.base_url.name);
-    let advice = match status.as_u16() {
-        301 | 302 | 303 | 307 | 308 => format!("redirects are not followed: set {base_url} to the API's own address"),
-        401 if from_api => format!("check the API key in {key}"),
-        403 if from_api => {
-            format!("check what the API key in {key} may do, and for which organization and project")
-        }
-        401 | 403 => format!("check {base_url}, and the API key in {key}"),
-        429 if has_no_quota => "check the organization's plan and billing".into(),
-        429 => match retry {
-            Retry::RateLimited(pause) => rate_limit_advice(pause, deadline),
-            _ => "reduce the request rate".into(),
-        },
-        500.. => match retry {
-            Retry::RateLimited(_) => format!("try again later, or {}", deadline.advice()),
-            _ => "try again later".into(),
-        },
-        404 => format!("check {base_url}"),
-        _ if from_api => String::new(),
-        _ => format!("check {base_url}"),
+    let advice = match (status.as_u16(), retry) {
+        (429, _) if has_no_quota => "check the organization's plan and billing".into(),
+        (429, Retry::RateLimited(pause)) => rate_limit_advice(pause, deadline),
+        (500.., Retry::RateLimited(_)) => format!("try again later, or {}", deadline.advice()),
+        (number, _) => advice(number, code, from_api, endpoint),
     };
     let number = status.as_u16();
     let words = own_words(&answer, body).map(|words| quote(&words, &endpoint.secrets)).unwrap_or_default();
@@ -99,22 +87,89 @@ pub(super) fn refusal(
         .with_note(request_id(headers, endpoint))
 }
 
+/// What to do about a refusal, apart from a rate limit. The codes are OpenAI's own.
+fn advice(status: u16, code: Option<&str>, from_api: bool, endpoint: &Endpoint) -> String {
+    let (key, base_url) = (&endpoint.key_variable, endpoint.base_url.name);
+    let advice = match (status, code) {
+        (400..=499, Some("mismatched_organization" | "invalid_organization")) => {
+            format!("check {}: the API key in {key} is not of that organization", endpoint.organization_source())
+        }
+        (400..=499, Some("mismatched_project" | "invalid_project")) => {
+            format!("check {}: the API key in {key} is not of that project", endpoint.project_source())
+        }
+        (400..=499, Some("incorrect_hostname")) => {
+            format!("set {base_url} to the address of the project's region, such as https://us.api.openai.com/v1")
+        }
+        (301 | 302 | 303 | 307 | 308, _) => {
+            format!("redirects are not followed: set {base_url} to the API's own address")
+        }
+        (401, _) if from_api => format!("check the API key in {key}"),
+        (403, _) if from_api => {
+            format!("check what the API key in {key} may do, and for which organization and project")
+        }
+        (401 | 403, _) => format!("check {base_url}, and the API key in {key}"),
+        (429, _) => "reduce the request rate".into(),
+        (500.., _) => "try again later".into(),
+        (404, _) => format!("check {base_url}"),
+        _ if from_api => String::new(),
+        _ => format!("check {base_url}"),
+    };
+    // Headers of a gateway may be what it refuses, or replace the program's own.
+    let names_headers = matches!(status, 401 | 403) && !endpoint.custom_headers.is_empty();
+    if names_headers { format!("{advice}; check OPENAI_CUSTOM_HEADERS too") } else { advice }
+}
+
 /// More time helps only if `timeout` can be longer than the pause.
 pub(super) fn rate_limit_advice(pause: Option<Duration>, deadline: &Deadline) -> String {
     let more_time = pause.is_none_or(|pause| pause < MAX_TIMEOUT).then(|| format!(", or {}", deadline.advice()));
     format!("reduce the request rate{}", more_time.unwrap_or_default())
 }
 
-/// What a server says of a refusal: in the API's form, in those of gateways and of AWS, or as the title of a page.
+/// What a server says of a refusal: in the API's form, in those of gateways, of AWS and of FastAPI, as the title of a page,
+/// or as plain text.
 fn own_words(answer: &Value, body: &[u8]) -> Option<String> {
-    let texts =
-        [&answer["error"]["message"], &answer["error"], &answer["message"], &answer["Message"], &answer["detail"]];
-    let text = texts.into_iter().find_map(Value::as_str).map(ToOwned::to_owned);
-    text.or_else(|| {
-        let page = String::from_utf8_lossy(body);
-        let title = &page[page.to_ascii_lowercase().find("<title")?..];
-        Some(title.split(['>', '<']).nth(2)?.to_owned())
-    })
+    let in_json = non_empty(answer["error"]["message"].as_str()).or_else(|| words(answer));
+    in_json.or_else(|| title(&String::from_utf8_lossy(body))).or_else(|| first_line(body))
+}
+
+/// The words in a JSON value, by the names that servers give them.
+fn words(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => non_empty(Some(text)),
+        Value::Array(items) => items.iter().find_map(words),
+        Value::Object(object) => match non_empty(value["msg"].as_str()) {
+            Some(text) => Some(location(&value["loc"]) + &text),
+            None => ["error", "message", "Message", "detail", "errors", "error_description"]
+                .iter()
+                .find_map(|name| words(object.get(*name)?)),
+        },
+        _ => None,
+    }
+}
+
+/// Where in the request FastAPI found a mistake, such as `query.limit: `.
+fn location(loc: &Value) -> String {
+    let part = |part: &Value| part.as_str().map_or_else(|| part.to_string(), ToOwned::to_owned);
+    let parts: Vec<_> = loc.as_array().into_iter().flatten().map(part).collect();
+    if parts.is_empty() { String::new() } else { format!("{}: ", parts.join(".")) }
+}
+
+/// The title of a page.
+fn title(page: &str) -> Option<String> {
+    let title = &page[page.to_ascii_lowercase().find("<title")?..];
+    Some(title.split(['>', '<']).nth(2)?.to_owned())
+}
+
+/// The first line of a short plain text.
+fn first_line(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(without_bom(body)).ok().filter(|text| text.len() <= MAX_PLAIN_TEXT)?.trim();
+    let is_plain =
+        !text.starts_with(['<', '{', '[', '"']) && text.chars().all(|c| !c.is_control() || c.is_whitespace());
+    non_empty(text.lines().next().filter(|_| is_plain))
+}
+
+fn non_empty(text: Option<&str>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty()).map(ToOwned::to_owned)
 }
 
 /// The body without the byte order mark that some gateways put before it.

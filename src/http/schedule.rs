@@ -367,6 +367,6 @@ mod tests {
         let played = play((3, 1), TIMEOUT, |_| (0, Err(limited())));
         assert_eq!(played.sent.len(), 1);
         let rest = "held back: Some(90s)";
-        assert_eq!(played.errors(), ["limited (Retry-After is 1m 30s, more than timeout leaves)", rest, rest]);
+        assert_eq!(played.errors(), ["limited (Retry-After is 1m30s, more than timeout leaves)", rest, rest]);
     }
 }

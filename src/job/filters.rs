@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
 
-use super::job::Job;
+use super::job::{Job, is_same_status};
 
 /// How many values a message shows, and how long they may be, in bytes.
 const SHOWN: usize = 3;
@@ -20,11 +20,6 @@ pub struct Filters {
 }
 
 impl Filters {
-    /// Whether the API can apply all filters itself, so that it sends only jobs that match.
-    pub fn are_all_the_apis(&self) -> bool {
-        self.model.is_none() && self.status.is_none() && self.suffix.is_none()
-    }
-
     /// The names of the filters that a job does not match, with what it has instead.
     pub fn mismatches<'a>(&self, job: &'a Job) -> Vec<(&'static str, &'a str)> {
         let attributes = [
@@ -32,8 +27,13 @@ impl Filters {
             ("status", &self.status, job.api()["status"].as_str()),
             ("suffix", &self.suffix, job.suffix()),
         ];
-        let attributes =
-            attributes.into_iter().filter(|(_, wanted, actual)| wanted.is_some() && wanted.as_deref() != *actual);
+        let is_unmet = |name: &str, wanted: &str, actual: Option<&str>| match (name, actual) {
+            ("status", Some(actual)) => !is_same_status(wanted, actual),
+            _ => Some(wanted) != actual,
+        };
+        let attributes = attributes
+            .into_iter()
+            .filter(|(name, wanted, actual)| wanted.as_ref().is_some_and(|wanted| is_unmet(name, wanted, *actual)));
         let attributes = attributes.map(|(name, _, actual)| (name, actual.unwrap_or("none")));
         // An API that does not know the parameter sends all jobs.
         let metadata = self.metadata.iter().any(|(key, value)| job.api()["metadata"][key] != value.as_str());
@@ -119,6 +119,17 @@ mod tests {
         assert_eq!(filters.mismatches(&other), [("model", "M"), ("metadata", "other")]);
         assert_eq!(filters.to_string(), " with model m and suffix s and metadata env=prod");
         assert_eq!(Filters::default().to_string(), "");
+    }
+
+    #[test]
+    fn a_cancelled_job_has_two_spellings() {
+        for wanted in ["canceled", "cancelled"] {
+            let filters = Filters { status: Some(wanted.into()), ..Filters::default() };
+            for status in ["canceled", "cancelled"] {
+                assert_eq!(filters.mismatches(&job(json!({ "status": status }))), []);
+            }
+            assert_eq!(filters.mismatches(&job(json!({}))), [("status", "none")]);
+        }
     }
 
     #[test]

@@ -24,6 +24,19 @@ pub const STATUSES: &[&str] = &[
     "canceled",
 ];
 
+/// Whether two statuses are one, in OpenAI's spelling or in Azure's.
+pub fn is_same_status(one: &str, other: &str) -> bool {
+    let american = |status| if status == "cancelled" { "canceled" } else { status };
+    american(one) == american(other)
+}
+
+/// The base model that a model's name begins with: `BASE` of OpenAI's `ft:BASE:my-org::AbCdEfGh` and of Azure's
+/// `BASE.ft-0123-suffix`. The name itself if it is none of these.
+pub fn base_of(model: &str) -> &str {
+    let openai = model.strip_prefix("ft:").and_then(|rest| rest.split(':').next());
+    openai.or_else(|| model.split_once(".ft-").map(|(base, _)| base)).unwrap_or(model)
+}
+
 /// The longest ID, in characters. OpenAI's have about 30, those of gateways up to 200.
 pub const MAX_ID: usize = 512;
 
@@ -71,10 +84,14 @@ impl Job {
         self.api["fine_tuned_model"].as_str().filter(|model| !model.is_empty())
     }
 
-    /// The base model, also where the job went on from a fine-tuned model, such as `ft:BASE:my-org::AbCdEfGh`.
+    /// The base model, also where the job went on from a fine-tuned one.
     pub fn base_model(&self) -> &str {
-        let model = self.api["model"].as_str().unwrap_or_default();
-        model.strip_prefix("ft:").and_then(|rest| rest.split(':').next()).unwrap_or(model)
+        base_of(self.api["model"].as_str().unwrap_or_default())
+    }
+
+    /// When the job was created, in Unix seconds; 0 if the API does not say so.
+    pub fn created_at(&self) -> f64 {
+        self.api["created_at"].as_f64().unwrap_or_default()
     }
 
     pub fn id(&self) -> &str {
@@ -87,6 +104,11 @@ impl Job {
 
     pub fn is_final(&self) -> bool {
         FINAL_STATUSES.contains(&self.status())
+    }
+
+    /// Whether the job stays as it is until somebody resumes it.
+    pub fn is_paused(&self) -> bool {
+        matches!(self.status(), "pausing" | "paused")
     }
 
     /// The suffix of the model's name, as OpenAI or as Azure names it.
@@ -156,5 +178,17 @@ mod tests {
         assert_eq!(error(json!("plain")), "plain");
         assert_eq!(error(json!({})), "");
         assert_eq!(error(Value::Null), "");
+    }
+    #[test]
+    fn a_models_name_begins_with_that_of_its_base() {
+        for (name, base) in [
+            ("ft:gpt-4.1-2025-04-14:my-org::AbCdEfGh:ckpt-step-90", "gpt-4.1-2025-04-14"),
+            ("gpt-4.1-2025-04-14.ft-0123-tone", "gpt-4.1-2025-04-14"),
+            ("gpt-4.1-2025-04-14", "gpt-4.1-2025-04-14"),
+            ("ft-davinci-002", "ft-davinci-002"),
+            ("", ""),
+        ] {
+            assert_eq!(base_of(name), base);
+        }
     }
 }

@@ -9,5 +9,5 @@ mod view;
 
 pub use fields::{CHECKPOINT_FIELDS, typed};
 pub use filters::{Filters, Mismatches};
-pub use job::{FINAL_STATUSES, Job, MAX_ID, STATUSES, is_id};
+pub use job::{FINAL_STATUSES, Job, MAX_ID, STATUSES, base_of, is_id, is_same_status};
 pub use output::Output;

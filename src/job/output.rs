@@ -1,4 +1,4 @@
-//! The result on stdout: a job as flat strings, jobs by their IDs, or a list of jobs.
+//! The result on stdout: a job as flat strings, jobs by their IDs, a list of jobs, or models.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -25,6 +25,8 @@ pub enum Output {
         jobs: Vec<Job>,
         has_more: bool,
     },
+    /// What is known about each model, as JSON text under its name.
+    Models(BTreeMap<String, String>),
 }
 
 impl Output {
@@ -32,6 +34,7 @@ impl Output {
         match self {
             Output::One(job) => slice::from_ref(job),
             Output::ById(jobs) | Output::List { jobs, .. } => jobs,
+            Output::Models(_) => &[],
         }
     }
 
@@ -39,6 +42,7 @@ impl Output {
         match self {
             Output::One(job) => slice::from_mut(job),
             Output::ById(jobs) | Output::List { jobs, .. } => jobs,
+            Output::Models(_) => &mut [],
         }
     }
 
@@ -60,10 +64,11 @@ impl Output {
                 text.add("ids", &JsonText(jobs.iter().map(Job::id).collect::<Vec<_>>()))?;
                 text.add("jobs", &JsonText(Views(jobs)))?;
             }
+            Output::Models(models) => models.iter().try_for_each(|(name, json)| text.add(name, json))?,
         }
         let text = text.end();
         match self {
-            Output::One(_) => text,
+            Output::One(_) | Output::Models(_) => text,
             Output::ById(jobs) | Output::List { jobs, .. } => text.with_context(|| fits(jobs)),
         }
     }

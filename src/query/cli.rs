@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow};
 use lexopt::Arg::{Long, Short, Value};
 
-use super::keys::{self, Group};
+use super::keys::{self, Form, Group};
 use super::query::{MAX_STDIN, Query, quoted_name};
 
 pub enum Invocation {
@@ -26,8 +26,15 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation> {
             Long("help") | Short('h') => return Ok(Invocation::Help),
             Long("version") | Short('V') => return Ok(Invocation::Version),
             Value(word) => words.push(word.into_string().ok().context("an argument is not UTF-8")?),
-            Long(name) => bail!("unknown option {}; --help lists the options", quoted_name(name)),
-            Short(_) => bail!("unknown option; --help lists the options"),
+            Long(name) => {
+                let name = name.to_owned();
+                let value = parser.optional_value().map(|value| format!("={}", value.to_string_lossy()));
+                return Err(unknown_option(&(name + &value.unwrap_or_default())));
+            }
+            Short(first) => {
+                let rest = parser.optional_value().unwrap_or_default();
+                return Err(unknown_option(&format!("{first}{}", rest.to_string_lossy())));
+            }
         }
     }
     if !words.is_empty() {
@@ -41,6 +48,21 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation> {
     Ok(Invocation::Run(Query::from_json(&bytes)?.into()))
 }
 
+/// The error for an option that is not known. Some people put dashes before a key.
+fn unknown_option(option: &str) -> Error {
+    let (name, value) = option.split_once('=').unwrap_or((option, ""));
+    let Some(key) = keys::find(&name.replace('-', "_")) else {
+        return anyhow!("unknown option {}; --help lists the options", quoted_name(name));
+    };
+    let may_be_secret = key.name == "api_key_env" || value.starts_with("sk-");
+    let value = match (value, key.form) {
+        ("", Form::Flag) => "true",
+        (value, _) if (1..=40).contains(&value.len()) && !may_be_secret => value,
+        _ => "VALUE",
+    };
+    anyhow!("unknown option {}; write it without dashes: {}={value}", quoted_name(key.name), key.name)
+}
+
 pub const VERSION: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// The whole of `--help`.
@@ -51,7 +73,7 @@ pub fn help() -> String {
 Reads an OpenAI fine-tuning job and prints its attributes as one JSON object of strings.
 
 Usage:
-  openai-fine-tuning-job ID [KEY=VALUE …]
+  openai-fine-tuning-job ID [KEY=VALUE …]    (the ID may stand anywhere)
   openai-fine-tuning-job KEY=VALUE …
   openai-fine-tuning-job < QUERY.json    (a JSON object of strings, as Terraform's data \"external\" sends it)
 

@@ -35,8 +35,10 @@ pub(super) enum Group {
     Other,
 }
 
-const ANY: &[&str] = &["fine_tuning_job_id", "fine_tuning_job_ids", "most_recent", "list"];
+const ANY: &[&str] = &["fine_tuning_job_id", "fine_tuning_job_ids", "most_recent", "list", "model_ids"];
+const JOBS: &[&str] = &["fine_tuning_job_id", "fine_tuning_job_ids", "most_recent", "list"];
 const NAMED: &[&str] = &["fine_tuning_job_id", "fine_tuning_job_ids", "most_recent"];
+const GUARDED: &[&str] = &["fine_tuning_job_id", "fine_tuning_job_ids", "most_recent", "model_ids"];
 const ONE_JOB: &[&str] = &["fine_tuning_job_id", "most_recent"];
 const SEARCH: &[&str] = &["most_recent", "list"];
 const WEEK: Duration = DAY.saturating_mul(7);
@@ -47,6 +49,7 @@ pub(super) const KEYS: &[Key] = &[
     selector("fine_tuning_job_ids", Text, "the jobs with these IDs, as a JSON array of at most 1000"),
     selector("most_recent", Flag, "true: the newest job that matches the filters"),
     selector("list", Flag, "true: the newest jobs that match the filters, at most limit"),
+    selector("model_ids", Text, "no jobs, but the models with these names, as a JSON array of at most 100"),
     filter("model", "the base model of the job"),
     filter("status", "its status, such as succeeded"),
     filter("suffix", "the suffix of its fine-tuned model's name"),
@@ -54,8 +57,13 @@ pub(super) const KEYS: &[Key] = &[
     other("limit", Text, &["list"], "how many jobs at most, 1 to 10000 (default 20)"),
     other("wait", UpTo(WEEK), NAMED, "wait until each job is final, at most this long: such as 2h, at most 7d"),
     other("require_status", Text, NAMED, "fail unless each job has this status, or one of several between commas"),
-    other("availability", Flag, ANY, "true: also look up if the fine-tuned model is still served, and until when"),
-    other("require_available", UpTo(DECADE), NAMED, "fail unless the model is served, and for this long: such as 30d"),
+    other("availability", Flag, JOBS, "true: also look up if the fine-tuned model is still served, and until when"),
+    other(
+        "require_available",
+        UpTo(DECADE),
+        GUARDED,
+        "fail unless the model is served, and for this long: such as 30d",
+    ),
     other("checkpoints", Flag, ONE_JOB, "true: also read the job's checkpoints"),
     other(
         "timeout",

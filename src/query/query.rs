@@ -26,12 +26,14 @@ pub struct Query {
 impl Query {
     pub(super) fn from_words(words: Vec<String>) -> Result<Self> {
         let mut query = Query::default();
+        let mut has_id = false;
         for (position, word) in words.into_iter().enumerate() {
             let (key, value) = match word.split_once('=') {
                 Some((key, value)) => (key, value),
-                None if position == 0 => ("fine_tuning_job_id", word.as_str()),
+                None if !has_id => ("fine_tuning_job_id", word.as_str()),
                 None => bail!("invalid query: argument {} is not KEY=VALUE, such as timeout=60s", position + 1),
             };
+            has_id |= !word.contains('=');
             let is_new = query.insert(key, value.into());
             ensure!(is_new, "invalid query: the key {} is given twice", quoted_name(key));
         }
@@ -53,6 +55,11 @@ impl Query {
         query.without_unknown_keys()
     }
 
+    /// The keys that have a value, with it.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.values.iter().map(|(key, value)| (*key, value.as_str())).filter(|(_, value)| !value.is_empty())
+    }
+
     /// The value of a key of the table. `""` is the same as leaving the key out.
     pub fn get(&self, key: &str) -> Option<&str> {
         debug_assert!(keys::find(key).is_some(), "{key}");
@@ -71,7 +78,12 @@ impl Query {
 
     fn without_unknown_keys(self) -> Result<Self> {
         if let Some(unknown) = &self.unknown {
-            bail!("invalid query: unknown key {}; the keys are {}", quoted_name(unknown), keys::names());
+            bail!(
+                "invalid query for version {} of the program: unknown key {}; the keys are {}",
+                env!("CARGO_PKG_VERSION"),
+                quoted_name(unknown),
+                keys::names()
+            );
         }
         Ok(self)
     }
@@ -116,6 +128,15 @@ pub(super) fn quoted_name(name: &str) -> String {
     if looks_like_one { format!("{name:?}") } else { "(not shown, as it may be a secret)".into() }
 }
 
+/// A value as messages quote it: nobody needs to see all of a long one, and nobody should see a key.
+pub(super) fn quoted_value(value: &str) -> String {
+    match value.chars().count() {
+        _ if value.starts_with("sk-") => "not shown, as it may be an API key".into(),
+        ..=100 => format!("{value:?}"),
+        length => format!("a value of {length} characters"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +147,7 @@ mod tests {
 
     #[test]
     fn both_forms_give_the_same_query() {
-        let line = words(&["ftjob-abc123", "timeout=90s", "project="]).unwrap();
+        let line = words(&["timeout=90s", "ftjob-abc123", "project="]).unwrap();
         let json = r#" {"fine_tuning_job_id":"ftjob-abc123","timeout":"90s","project":null}"#;
         for query in [line, Query::from_json(json.as_bytes()).unwrap()] {
             assert_eq!(query.get("fine_tuning_job_id"), Some("ftjob-abc123"));
@@ -139,7 +160,9 @@ mod tests {
     #[test]
     fn unknown_names_are_quoted_only_if_they_look_like_one() {
         let error = |word: &str| words(&["ftjob-abc123", word]).err().unwrap().to_string();
-        assert!(error("timeot=60s").starts_with(r#"invalid query: unknown key "timeot"; the keys are "#));
+        let expected =
+            concat!("invalid query for version ", env!("CARGO_PKG_VERSION"), " of the program: unknown key ");
+        assert!(error("timeot=60s").starts_with(&format!(r#"{expected}"timeot"; the keys are "#)));
         assert!(error("timeot=60s").contains(" timeout"));
         for secret in ["sk-proj-0123=1", "SECRET=1", "sekretsekretsekretsekretsekretsekretsekret=1"] {
             let error = error(secret);

@@ -1,19 +1,19 @@
 //! The query, validated: what a run is to do. Nothing is parsed after this, and every error here is the caller's mistake.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
+use super::json_values::{JOB_IDS, MODEL_IDS, metadata};
 use super::keys::{self, Form, Group, KEYS, Key};
-use super::query::Query;
+use super::query::{Query, quoted_value};
 use crate::endpoint::{Endpoint, Overrides};
-use crate::job::{FINAL_STATUSES, Filters, MAX_ID, STATUSES, is_id};
-use crate::text;
+use crate::job::{FINAL_STATUSES, Filters, STATUSES, is_id};
+use crate::text::{self, Secrets};
 
-/// The most jobs that one query can read by their IDs.
-const MAX_IDS: usize = 1000;
 /// How many jobs a list has unless the query says otherwise, and at most.
 const DEFAULT_LIMIT: usize = 20;
 const MAX_LIMIT: usize = 10_000;
@@ -36,12 +36,13 @@ pub struct Request {
     pub endpoint: Endpoint,
 }
 
-/// Which jobs to read.
+/// Which jobs to read, or which models to look up.
 pub enum Selector {
     One(String),
     Many(Vec<String>),
     MostRecent(Filters),
     List { filters: Filters, limit: usize },
+    Models(Vec<String>),
 }
 
 impl Request {
@@ -62,6 +63,7 @@ impl Request {
             allow_http: flag(query, "allow_http")?,
         };
         let endpoint = Endpoint::new(overrides, env)?;
+        without_secrets(query, &endpoint.secrets)?;
         Ok(Request { selector, wait, require_status, availability, require_available, checkpoints, timeout, endpoint })
     }
 }
@@ -89,8 +91,9 @@ fn selector(query: &Query) -> Result<Selector> {
     }
     match selector {
         "fine_tuning_job_id" => Ok(Selector::One(one_id(query)?)),
-        "fine_tuning_job_ids" => Ok(Selector::Many(many_ids(query)?)),
+        "fine_tuning_job_ids" => Ok(Selector::Many(JOB_IDS.parse(query)?)),
         "most_recent" => Ok(Selector::MostRecent(filters(query)?)),
+        "model_ids" => Ok(Selector::Models(MODEL_IDS.parse(query)?)),
         _ => Ok(Selector::List { filters: filters(query)?, limit: limit(query)? }),
     }
 }
@@ -109,28 +112,8 @@ fn any_of(names: &[&str]) -> String {
 
 fn one_id(query: &Query) -> Result<String> {
     let id = query.get("fine_tuning_job_id").unwrap_or_default();
-    ensure!(is_id(id), "fine_tuning_job_id is {}, {}", quoted_value(id), not_an_id());
+    ensure!(is_id(id), "fine_tuning_job_id is {}, {}", quoted_value(id), JOB_IDS.not_one());
     Ok(id.to_owned())
-}
-
-/// Each ID once, in the order in which they are given.
-fn many_ids(query: &Query) -> Result<Vec<String>> {
-    let text = query.get("fine_tuning_job_ids").unwrap_or_default();
-    let Ok(ids) = serde_json::from_str::<Vec<String>>(text) else {
-        bail!(
-            r#"fine_tuning_job_ids is not a JSON array of strings, such as ["ftjob-a","ftjob-b"] (in Terraform: jsonencode)"#
-        );
-    };
-    ensure!(ids.len() <= MAX_IDS, "fine_tuning_job_ids has {} IDs; it can have at most {MAX_IDS}", ids.len());
-    if let Some(other) = ids.iter().find(|id| !is_id(id)) {
-        bail!("fine_tuning_job_ids has {}, {}", quoted_value(other), not_an_id());
-    }
-    let mut seen = BTreeSet::new();
-    Ok(ids.iter().filter(|id| seen.insert(*id)).cloned().collect())
-}
-
-fn not_an_id() -> String {
-    format!("which is not a job ID: 1 to {MAX_ID} letters, digits, hyphens or underscores")
 }
 
 fn filters(query: &Query) -> Result<Filters> {
@@ -143,12 +126,7 @@ fn filters(query: &Query) -> Result<Filters> {
             STATUSES.join(", ")
         );
     }
-    let metadata = match query.get("metadata") {
-        None => BTreeMap::new(),
-        Some(text) => serde_json::from_str(text).ok().context(
-            r#"metadata is not a JSON object of strings, such as {"env":"prod"} (in Terraform: jsonencode)"#,
-        )?,
-    };
+    let metadata = query.get("metadata").map_or_else(|| Ok(BTreeMap::new()), metadata)?;
     Ok(Filters { model: text("model"), status: text("status"), suffix: text("suffix"), metadata })
 }
 
@@ -178,13 +156,19 @@ fn require_status(query: &Query) -> Result<Vec<String>> {
     Ok(statuses)
 }
 
-/// A value as messages quote it: nobody needs to see all of a long one, and nobody should see a key.
-fn quoted_value(value: &str) -> String {
-    match value.chars().count() {
-        _ if value.starts_with("sk-") => "not shown, as it may be an API key".into(),
-        ..=100 => format!("{value:?}"),
-        length => format!("a value of {length} characters"),
+/// Terraform keeps the query in its state, where no secret should be.
+fn without_secrets(query: &Query, secrets: &Secrets) -> Result<()> {
+    for (key, value) in query.iter() {
+        // Of a JSON text, also what its escapes stand for.
+        let decoded = serde_json::from_str::<Value>(value).unwrap_or_default();
+        let is_there = [Value::from(value), decoded].iter().any(|value| secrets.are_in_json(&value.to_string()));
+        ensure!(
+            !is_there,
+            "{key} contains a secret (the API key, or a value in OPENAI_CUSTOM_HEADERS), which would get into Terraform's \
+             state: take it out of the query"
+        );
     }
+    Ok(())
 }
 
 fn flag(query: &Query, key: &str) -> Result<bool> {
@@ -259,17 +243,31 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_read_once_and_in_order() {
-        let ids = json!(["b", "a", "b"]).to_string();
-        let request = request(&[&format!("fine_tuning_job_ids={ids}")], &env).unwrap();
-        assert!(matches!(request.selector, Selector::Many(ids) if ids == ["b", "a"]));
+    fn a_secret_in_the_query_is_an_error() {
+        let secret = "not-a-real-key";
+        let escaped = secret.replace('-', "\\u002d");
+        for word in [
+            format!("fine_tuning_job_ids=[\"a\",\"{secret}\"]"),
+            format!("fine_tuning_job_ids=[\"{escaped}\"]"),
+            format!("model_ids=[\"x-{secret}\"]"),
+            format!("fine_tuning_job_id={secret}"),
+        ] {
+            let error = request(&[&word], &env).err().unwrap().to_string();
+            assert!(error.contains(" contains a secret (") && !error.contains(secret), "{error}");
+        }
+        for word in
+            [format!("metadata={{\"{secret}\":\"x\"}}"), format!("suffix={secret}"), format!("project={secret}")]
+        {
+            let error = request(&["most_recent=true", &word], &env).err().unwrap().to_string();
+            assert!(error.contains(" contains a secret (") && !error.contains(secret), "{error}");
+        }
     }
 
     proptest::proptest! {
         #![proptest_config(proptest::test_runner::Config::with_cases(1_000))]
 
         #[test]
-        fn any_object_of_known_keys_is_a_request_or_an_error(key in "timeout|base_url|fine_tuning_job_ids|metadata|limit|wait|api_key_env", value in ".*") {
+        fn any_object_of_known_keys_is_a_request_or_an_error(key in "timeout|base_url|fine_tuning_job_ids|model_ids|metadata|limit|wait|api_key_env", value in ".*") {
             let text = json!({ "fine_tuning_job_id": "ftjob-x", key: value }).to_string();
             let _ = Query::from_json(text.as_bytes()).and_then(|query| Request::new(&query, &env));
         }

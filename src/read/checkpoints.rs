@@ -1,5 +1,7 @@
 //! A job's checkpoints: the models that were kept along the way, with their metrics.
 
+use std::cmp::Ordering;
+
 use anyhow::{Result, anyhow};
 use serde_json::Value;
 
@@ -8,13 +10,17 @@ use crate::job::{CHECKPOINT_FIELDS, Job, typed};
 
 /// Stores a job's checkpoints in it, newest first, each with the same attributes.
 pub fn look_up(job: &mut Job, api: &Api, deadline: &Deadline) -> Result<()> {
-    let checkpoints = api.checkpoints(job.id(), deadline).map_err(|mut error| {
+    let mut checkpoints = api.checkpoints(job.id(), deadline).map_err(|mut error| {
         // The job has been read, so neither its ID nor the address is wrong.
         if matches!(error.kind, Kind::Status { status: 404, .. }) {
             error.advice = "leave out checkpoints if this server does not have them".into();
         }
         anyhow!("could not read the checkpoints of fine-tuning job {}: {error}", job.id())
     })?;
+    // Azure begins with the oldest.
+    let age =
+        |checkpoint: &Value| ["created_at", "step_number"].map(|key| checkpoint[key].as_f64().unwrap_or_default());
+    checkpoints.sort_by(|one, other| age(other).partial_cmp(&age(one)).unwrap_or(Ordering::Equal));
     let typed = |checkpoint| serde_json::to_value(typed(CHECKPOINT_FIELDS, &checkpoint, &Value::Null));
     // One after the other, so that no two copies of all are kept.
     job.set_checkpoints(checkpoints.into_iter().map(typed).collect::<Result<_, _>>()?);
@@ -84,12 +90,32 @@ mod tests {
     }
 
     #[test]
+    fn each_checkpoint_counts_once_and_the_newest_comes_first() {
+        let found = checkpoints(|after| {
+            let checkpoint =
+                |id: &str, time: u64, step: u64| json!({ "id": id, "created_at": time, "step_number": step });
+            match after {
+                None => json!({ "data": [checkpoint("a", 1, 1), checkpoint("b", 2, 2)], "has_more": true }),
+                _ => json!({ "data": [checkpoint("b", 2, 2), checkpoint("d", 3, 5), checkpoint("c", 3, 4)] }),
+            }
+        });
+        let ids: Vec<_> = found.unwrap().as_array().unwrap().iter().map(|found| found["id"].clone()).collect();
+        assert_eq!(ids, ["d", "c", "b", "a"]);
+        assert_eq!(checkpoints(|_| json!({ "data": null })).unwrap(), json!([]));
+    }
+
+    #[test]
     fn what_is_no_list_or_does_not_end_is_an_error() {
         let error = |page: Value| checkpoints(move |_| page.clone()).unwrap_err().to_string();
-        for data in [json!([{ "id": "a" }]), json!([])] {
+        for data in [json!([{ "id": "a" }]), json!([]), json!(null)] {
             let error = error(json!({ "data": data, "has_more": true }));
-            assert!(error.contains("answered with the same page of checkpoints again; "), "{error}");
+            let expected = "answered with a page of checkpoints that has nothing new, and says that there are more; ";
+            assert!(error.contains(expected), "{error}");
         }
+        let page = |count: usize| -> Value { (0..count).map(|number| json!({ "id": number.to_string() })).collect() };
+        let in_one_page = move |count| checkpoints(move |_| json!({ "data": page(count), "has_more": false }));
+        assert_eq!(in_one_page(1000).unwrap().as_array().unwrap().len(), 1000);
+        assert!(in_one_page(1001).unwrap_err().to_string().ends_with(": the job has more than 1000 checkpoints"));
         for page in [json!([]), json!({}), json!({ "data": [1] })] {
             assert!(error(page).contains("JSON that is not a list of checkpoints"));
         }

@@ -149,8 +149,8 @@ fn out_of_time(jobs: &[Waiting], wait: Duration) -> Error {
     let error = error.unwrap_or_default();
     match &first.job {
         Some(job) => {
-            let status = job.progress();
-            anyhow!("fine-tuning job {}{others} is still {status} after {waited}; {MORE_TIME}{error}", first.id)
+            let (status, advice) = (job.progress(), if job.is_paused() { "resume it first" } else { MORE_TIME });
+            anyhow!("fine-tuning job {}{others} is still {status} after {waited}; {advice}{error}", first.id)
         }
         None => anyhow!("could not read fine-tuning job {}{others} in {waited}{error}", first.id),
     }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter, Write};
 use std::time::{Duration, SystemTime};
 
-use humantime::{format_duration, format_rfc3339_seconds};
+use humantime::format_rfc3339_seconds;
 
 use super::command::without_commands;
 use super::secret::Secrets;
@@ -70,14 +70,18 @@ fn shorten(mut text: String, most: usize) -> String {
     text
 }
 
-/// A duration as the query would have it: whole days, else no finer than a tenth of a second beyond the first.
+/// A duration in the form that the query takes, such as `1h30m`, no finer than a tenth of a second beyond the first.
 pub fn duration(duration: Duration) -> String {
-    let tenths = (duration.as_millis() as u64 + 50) / 100;
-    match duration.as_secs() {
-        seconds if seconds > 0 && seconds % DAY.as_secs() == 0 => format!("{}d", seconds / DAY.as_secs()),
-        0 => format_duration(Duration::from_millis(duration.as_millis() as u64)).to_string(),
-        _ => format_duration(Duration::from_millis(tenths * 100)).to_string(),
+    let millis = duration.as_millis();
+    let mut left = if millis < 1000 { millis } else { (millis + 50) / 100 * 100 };
+    let mut text = String::new();
+    for (unit, millis) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)] {
+        if left >= millis {
+            let _ = write!(text, "{}{unit}", left / millis);
+            left %= millis;
+        }
     }
+    if text.is_empty() { "0s".into() } else { text }
 }
 
 /// A point in time, in Unix seconds, as people read it; none beyond the year 9999.
@@ -112,8 +116,8 @@ mod tests {
     #[test]
     fn durations_are_rounded() {
         let millis = |millis: u64| duration(Duration::from_micros(millis * 1000 + 7));
-        assert_eq!([583, 3_999, 1_864, 60_000, 90_049].map(millis), ["583ms", "4s", "1s 900ms", "1m", "1m 30s"]);
-        assert_eq!([86_400_000 * 30, 86_400_000 + 3_600_000].map(millis), ["30d", "1day 1h"]);
+        assert_eq!([583, 3_999, 1_864, 60_000, 90_049].map(millis), ["583ms", "4s", "1s900ms", "1m", "1m30s"]);
+        assert_eq!([86_400_000 * 30, 86_400_000 + 3_600_000].map(millis), ["30d", "1d1h"]);
     }
 
     #[test]

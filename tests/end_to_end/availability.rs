@@ -67,3 +67,43 @@ fn the_module_for_many_jobs_looks_up_availability() {
         assert_says(&said, "1 of 2 jobs do not meet require_available: the model ft:davinci-002:my-org:");
     }
 }
+
+#[test]
+fn models_are_guarded_by_their_names() {
+    let configuration = r#"
+        variable "require_available" {
+          default = null
+        }
+        data "external" "models" {
+          program = ["openai-fine-tuning-job"]
+          query = {
+            model_ids         = jsonencode(["gpt-4.1-mini-2025-04-14", "MODEL", "MODEL:ckpt-step-90"])
+            require_available = var.require_available
+          }
+        }
+        output "models" {
+          value = { for name, model in data.external.models.result : name => jsondecode(model) }
+        }
+        "#
+    .replace("MODEL", MODEL);
+    for engine in engines() {
+        let workspace = Workspace::new(engine, &configuration);
+        let date = shut_down_in(&workspace.api, 11);
+        let checkpoint = format!("{MODEL}:ckpt-step-90");
+        let model = |id: &str, available| json!({ "id": id, "available": available, "shutdown_date": date });
+        let expected = json!({
+            "gpt-4.1-mini-2025-04-14": model("gpt-4.1-mini-2025-04-14", true),
+            MODEL: model(MODEL, true),
+            &checkpoint: model(&checkpoint, false),
+        });
+        assert_eq!(workspace.apply()["models"], expected);
+
+        let stopped = workspace.fail(&[PLAN, &["-var=require_available=30d"]].concat());
+        assert_says(
+            &stopped,
+            "3 of 3 models do not meet require_available: the model gpt-4.1-mini-2025-04-14 is served",
+        );
+        let null = configuration.replace(&format!(r#""{MODEL}:"#), &format!(r#"null, "{MODEL}:"#));
+        assert_says(&Workspace::new(engine, &null).fail(PLAN), "model_ids has a null; if it may be left out");
+    }
+}

@@ -79,7 +79,7 @@ fn a_model_that_is_not_served_for_long_enough_is_an_error() {
     assert_eq!(
         line,
         format!(
-            "the model {MODEL} of fine-tuning job ftjob-dpo is served until {date} (its base model gpt-4.1-mini-2025-04-14 is \
+            "require_available is not met: the model {MODEL} of fine-tuning job ftjob-dpo is served until {date} (its base model gpt-4.1-mini-2025-04-14 is \
              shut down then), 10 days from now, not for 30d"
         )
     );
@@ -90,7 +90,10 @@ fn a_model_that_is_not_served_for_long_enough_is_an_error() {
     );
 
     let line = failure(1, program_for(&api).args(["ftjob-running", "require_available=1d"]));
-    assert!(line.starts_with("fine-tuning job ftjob-running is running (estimated finish "), "{line}");
+    assert!(
+        line.starts_with("require_available is not met: fine-tuning job ftjob-running is running (estimated finish "),
+        "{line}"
+    );
     let line = failure(1, program_for(&api).args([&numbered(1..=22), "require_available=1d"]));
     assert!(line.starts_with("22 of 22 jobs do not meet require_available: the model ft:davinci-002:"), "{line}");
     assert!(line.ends_with("; and 19 more"), "{line}");

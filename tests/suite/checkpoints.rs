@@ -1,6 +1,6 @@
 //! The checkpoints of a job.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::batch::{parsed, refusing};
 use crate::support::program::{failure, program_for, result};
@@ -27,6 +27,34 @@ fn checkpoints_are_read_only_on_request() {
 
     let none = result(program_for(&api).args(["ftjob-abc123", "checkpoints=true"]));
     assert_eq!(none["checkpoints"], "[]");
+}
+
+#[test]
+fn the_newest_checkpoint_comes_first_whatever_the_servers_order() {
+    let api = SampleApi::start();
+    let mut ascending = checkpoints::checkpoints(JOB);
+    ascending.reverse();
+    let page = |data: &[Value], has_more: bool| {
+        answering(response("200 OK", &[], &json!({ "data": data, "has_more": has_more }).to_string()))
+    };
+    let found = || answering(response("200 OK", &[], &job(JOB).to_string()));
+    // The pages overlap.
+    api.play([found(), page(&ascending[..99], true), page(&ascending[90..], false)]);
+    let with = parsed(&result(program_for(&api).args([JOB, "checkpoints=true"]))["checkpoints"]);
+    let ids = |checkpoints: &[Value]| checkpoints.iter().map(|found| found["id"].clone()).collect::<Vec<_>>();
+    assert_eq!(ids(with.as_array().unwrap()), ids(&checkpoints::checkpoints(JOB)));
+
+    let many: Vec<_> = (0..1001).map(|number| json!({ "id": number.to_string() })).collect();
+    api.play([found(), page(&many, false)]);
+    let line = failure(1, program_for(&api).args([JOB, "checkpoints=true"]));
+    assert!(line.ends_with("the job has more than 1000 checkpoints"), "{line}");
+    let before = api.connections();
+    api.play([found(), page(&ascending[..1], true), page(&ascending[1..2], true), page(&ascending[..1], true)]);
+    let line = failure(1, program_for(&api).args([JOB, "checkpoints=true"]));
+    assert!(line.contains("a page of checkpoints that has nothing new, and says that there are more"), "{line}");
+    assert_eq!(api.connections() - before, 4);
+    api.play([found(), answering(response("200 OK", &[], r#"{"data":null}"#))]);
+    assert_eq!(result(program_for(&api).args([JOB, "checkpoints=true"]))["checkpoints"], "[]");
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn the_most_recent_job_is_found_with_few_requests() {
     let paths_since = |before: usize| api.paths().split_off(before);
 
     assert_eq!(most_recent(&[])["id"], format!("ftjob-n{LISTED}"));
-    assert_eq!(paths_since(0), ["/v1/fine_tuning/jobs?limit=1"]);
+    assert_eq!(paths_since(0), ["/v1/fine_tuning/jobs?limit=100"]);
 
     let before = api.requests().len();
     let support = most_recent(&["suffix=support", "status=succeeded", "model=gpt-4.1-2025-04-14"]);
@@ -46,7 +46,7 @@ fn the_most_recent_job_is_picked_once_and_then_waited_for() {
     assert_eq!(api.requests().len(), 1);
 
     let line = failure(1, program_for(&api).args(["most_recent=true", "require_status=succeeded"]));
-    assert_eq!(line, format!("fine-tuning job {newest} is cancelled, not succeeded"));
+    assert_eq!(line, format!("require_status is not met: fine-tuning job {newest} is cancelled, not succeeded"));
 }
 
 #[test]
@@ -94,20 +94,28 @@ fn a_list_has_as_many_jobs_as_its_limit() {
     assert_eq!(ids, ["ftjob-n250", "ftjob-n249"]);
 }
 
+/// A page of the list.
+fn page(jobs: &[Value], has_more: bool) -> Fault {
+    let page = json!({ "object": "list", "data": jobs, "has_more": has_more });
+    answering(response("200 OK", &[], &page.to_string()))
+}
+
 #[test]
 fn a_list_that_does_not_end_is_an_error() {
     let api = SampleApi::start();
-    let same_page = |_| -> Fault {
-        let page = json!({ "object": "list", "data": [numbered_job(1)], "has_more": true });
-        answering(response("200 OK", &[], &page.to_string()))
-    };
-    api.play((0..10).map(same_page));
-    let line = failure(1, program_for(&api).args(["most_recent=true", "status=queued"]));
-    assert!(line.starts_with("the list of fine-tuning jobs does not end: the API sends the same page again"), "{line}");
-    assert_eq!(api.connections(), 2);
-    api.play((0..10).map(same_page));
-    let line = failure(1, program_for(&api).args(["list=true", "limit=2"]));
-    assert!(line.starts_with("the list of fine-tuning jobs does not end: the API sends the same page again"), "{line}");
+    let expected = "the list of fine-tuning jobs does not end: the API sends no new job, and says that there are more";
+    for (query, pages, requests) in [
+        (["most_recent=true", "status=queued"], [1, 1, 1], 2),
+        (["list=true", "limit=9"], [1, 1, 1], 2),
+        (["list=true", "limit=9"], [1, 2, 1], 3),
+    ] {
+        let before = api.connections();
+        api.play((0..10).map(|number| page(&[numbered_job(pages[number % 3])], true)));
+        assert_eq!(failure(1, program_for(&api).args(query)), expected);
+        assert_eq!(api.connections() - before, requests);
+        // The rest of the pages is of no concern to the next case.
+        api.forget_faults();
+    }
 
     let api = SampleApi::start();
     api.play([refusing("403 Forbidden", "Missing scopes: api.fine_tuning.jobs.read")]);
@@ -119,16 +127,71 @@ fn a_list_that_does_not_end_is_an_error() {
 }
 
 #[test]
+fn a_job_that_is_listed_twice_counts_once() {
+    let api = SampleApi::start();
+    api.play([page(&[4, 3].map(numbered_job), true), page(&[3, 2].map(numbered_job), false)]);
+    let list = result(program_for(&api).args(["list=true", "limit=9"]));
+    assert_eq!((&list["ids"], &list["has_more"]), (&json!(r#"["ftjob-n4","ftjob-n3","ftjob-n2"]"#), &json!("false")));
+}
+
+#[test]
+fn the_most_recent_job_has_the_highest_time_of_its_page() {
+    let api = SampleApi::start();
+    for filters in [&[][..], &["status=cancelled"]] {
+        api.play([page(&[47, 49, 48, 3].map(numbered_job), true)]);
+        assert_eq!(result(program_for(&api).arg("most_recent=true").args(filters))["id"], "ftjob-n49");
+    }
+    // Only the first page that has a match counts.
+    api.play([page(&[47, 49].map(numbered_job), true), page(&[7, 8, 6].map(numbered_job), true)]);
+    assert_eq!(result(program_for(&api).args(["most_recent=true", "status=succeeded"]))["id"], "ftjob-n8");
+}
+
+#[test]
+fn a_cancelled_job_has_two_spellings() {
+    let api = SampleApi::start();
+    for (spelling, other) in [("canceled", "cancelled"), ("cancelled", "canceled")] {
+        let mut job = numbered_job(1);
+        job["status"] = json!(spelling);
+        api.play([page(&[job.clone()], false)]);
+        let found = result(program_for(&api).args(["most_recent=true", &format!("status={other}")]));
+        assert_eq!(found["status"], spelling);
+        api.moves("ftjob-n1", [job]);
+        for wait in ["wait=", "wait=10s"] {
+            result(program_for(&api).args(["ftjob-n1", &format!("require_status=failed,{other}"), wait]));
+        }
+    }
+}
+
+#[test]
+fn metadata_that_is_null_is_left_out() {
+    let api = SampleApi::start();
+    let found = result(program_for(&api).args(["most_recent=true", r#"metadata={"env":"prod","team":null}"#]));
+    assert_eq!((&found["id"], api.requests().len()), (&json!("ftjob-n40"), 1));
+    assert!(!api.paths()[0].contains("team"), "{}", api.paths()[0]);
+}
+
+#[test]
 fn a_response_without_a_list_of_jobs_is_an_error() {
-    for page in [r#"{"object":"list"}"#, r#"{"data":[{"object":"fine_tuning.job","id":"../x"}]}"#, "[]"] {
+    for (page, expected) in [
+        (r#"{"object":"list"}"#, "JSON that is not a list of fine-tuning jobs"),
+        ("[]", "JSON that is not a list of fine-tuning jobs"),
+        (
+            r#"{"data":[{"object":"fine_tuning.job","id":"a"},{"object":"model","id":"b"}]}"#,
+            r#"a list of fine-tuning jobs whose entry 2 is an object of type "model", not a fine-tuning job"#,
+        ),
+        (
+            r#"{"data":[{"object":"fine_tuning.job","id":"../x"}]}"#,
+            "a list of fine-tuning jobs whose entry 1 is a job without a valid ID",
+        ),
+    ] {
         let api = SampleApi::start();
         api.play([answering(response("200 OK", &[], page))]);
         let line = failure(1, program_for(&api).arg("list=true"));
-        assert!(
-            line.contains("answered with JSON that is not a list of fine-tuning jobs; check OPENAI_BASE_URL"),
-            "{line}"
-        );
+        assert!(line.ends_with(&format!("answered with {expected}; check OPENAI_BASE_URL")), "{line}");
     }
+    let api = SampleApi::start();
+    api.play([answering(response("200 OK", &[], r#"{"data":null}"#))]);
+    assert_eq!(result(program_for(&api).arg("list=true")), json!({ "ids": "[]", "jobs": "[]", "has_more": "false" }));
 }
 
 #[test]
@@ -177,7 +240,31 @@ fn combinations_that_make_no_sense_are_usage_errors() {
         (&["list=true", r#"metadata={"a":1}"#], "metadata is not a JSON object of strings, such as "),
         (&["list=true", r#"metadata=["a"]"#], "metadata is not a JSON object of strings, such as "),
         (&["fine_tuning_job_ids=ftjob-a"], "fine_tuning_job_ids is not a JSON array of strings, such as "),
-        (&["fine_tuning_job_ids=[null]"], "fine_tuning_job_ids is not a JSON array of strings, such as "),
+        (
+            &["fine_tuning_job_ids=[null]"],
+            "fine_tuning_job_ids has a null; if it may be left out, leave it out with compact()",
+        ),
+        (&[r#"model_ids=["a",null]"#], "model_ids has a null; if it may be left out, leave it out with compact()"),
+        (
+            &[r#"model_ids=["a b"]"#],
+            r#"model_ids has "a b", which is not a model's name: 1 to 256 visible ASCII characters"#,
+        ),
+        (&["model_ids=[]", "list=true"], "the query can have only one of list, model_ids"),
+        (&["model_ids=[]", "availability=true"], "availability can only be used with fine_tuning_job_id, "),
+        (&["model_ids=[]", "wait=1h"], "wait can only be used with "),
+        (&["model_ids=[]", "require_status=failed"], "require_status can only be used with "),
+        (&["model_ids=[]", "checkpoints=true"], "checkpoints can only be used with "),
+        (&["model_ids=[]", "limit=1"], "limit can only be used with list"),
+        (&["model_ids=[]", "suffix=a"], "suffix can only be used with most_recent or list"),
+        (&["model_ids=[]", "metadata={}"], "metadata can only be used with most_recent or list"),
+        (
+            &["list=true", &format!("metadata={}", json!({ "a".repeat(65): "b" }))],
+            "metadata has a key of 65 characters; ",
+        ),
+        (
+            &["list=true", &format!("metadata={}", json!({ "a": "b".repeat(513) }))],
+            "metadata has a value of 513 characters; ",
+        ),
         (&[r#"fine_tuning_job_ids=["a/b"]"#], r#"fine_tuning_job_ids has "a/b", which is not a job ID"#),
         (&[&too_many], "fine_tuning_job_ids has 1001 IDs; it can have at most 1000"),
     ] {

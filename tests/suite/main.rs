@@ -6,6 +6,7 @@ mod checkpoints;
 mod faults;
 mod list;
 mod messages;
+mod models;
 mod protocol;
 mod proxy;
 mod readme;

@@ -65,7 +65,57 @@ fn refusals_and_unusable_responses_are_explained() {
             plain("502 Bad Gateway", "text/html", "<html><h1>502 Bad Gateway</h1></html>"),
             "HOST answered HTTP 502: Bad Gateway; try again later",
         ),
-        (plain("404 Not Found", "text/html", "<html>"), "HOST answered HTTP 404: Not Found; check OPENAI_BASE_URL"),
+        (plain("404 Not Found", "text/html", "<html>"), "HOST answered HTTP 404: Not Found; check the ID and OPENAI_BASE_URL"),
+        (
+            plain("404 Not Found", "text/plain", "404 page not found\n"),
+            "HOST answered HTTP 404: page not found; check the ID and OPENAI_BASE_URL",
+        ),
+        (
+            plain("404 Not Found", "application/json", r#"{"detail":"Not Found"}"#),
+            "HOST answered HTTP 404: Not Found; check the ID and OPENAI_BASE_URL",
+        ),
+        (
+            plain("404 Not Found", "application/json", r#"{"message":"no such job"}"#),
+            "HOST answered HTTP 404: no such job; check the ID and OPENAI_BASE_URL",
+        ),
+        (
+            plain(
+                "422 Unprocessable Entity",
+                "application/json",
+                r#"{"detail":[{"type":"x","loc":["path","job",0],"msg":"Too short."},{"loc":[],"msg":"other"}]}"#,
+            ),
+            "HOST answered HTTP 422: path.job.0: Too short; check OPENAI_BASE_URL",
+        ),
+        (
+            plain("400 Bad Request", "application/json", r#"{"detail":{"error":"no such deployment"}}"#),
+            "HOST answered HTTP 400: no such deployment; check OPENAI_BASE_URL",
+        ),
+        (
+            plain("400 Bad Request", "application/json", r#"{"detail":{"loc":["query"],"msg":"no"}}"#),
+            "HOST answered HTTP 400: query: no; check OPENAI_BASE_URL",
+        ),
+        (
+            plain("400 Bad Request", "application/json", r#"{"errors":["quota of the team","x"]}"#),
+            "HOST answered HTTP 400: quota of the team; check OPENAI_BASE_URL",
+        ),
+        (
+            plain("400 Bad Request", "application/json", r#"{"errors":[{"message":"bad route"}]}"#),
+            "HOST answered HTTP 400: bad route; check OPENAI_BASE_URL",
+        ),
+        (
+            plain("400 Bad Request", "application/json", r#"{"error":{},"error_description":"no scope"}"#),
+            "HOST answered HTTP 400: no scope; check OPENAI_BASE_URL",
+        ),
+        (
+            plain("403 Forbidden", "text/plain", "\nBlocked by policy 7.\r\nAsk the platform team."),
+            "HOST answered HTTP 403: Blocked by policy 7; check OPENAI_BASE_URL, and the API key in OPENAI_API_KEY",
+        ),
+        // It is no longer short.
+        (
+            plain("400 Bad Request", "text/plain", &"stack trace\n".repeat(100)),
+            "HOST answered HTTP 400: Bad Request; check OPENAI_BASE_URL",
+        ),
+        (plain("400 Bad Request", "text/plain", "\0\u{1}"), "HOST answered HTTP 400: Bad Request; check OPENAI_BASE_URL"),
         (
             plain("418 I'm a teapot", "text/plain", ""),
             "HOST answered HTTP 418: I'm a teapot; check OPENAI_BASE_URL",
@@ -127,6 +177,50 @@ fn refusals_and_unusable_responses_are_explained() {
         let api = SampleApi::start();
         api.play([answering(answer)]);
         assert_eq!(line(1, &api, &[]), format!("{NOT_READ}{expected}"));
+    }
+}
+
+#[test]
+fn advice_follows_the_code_and_names_where_the_value_came_from() {
+    let refusal = |status: &str, code: &str| {
+        answering(response(status, &[("x-should-retry", "false")], &error("No", None, Some(code)).to_string()))
+    };
+    let organization = "check SOURCE: the API key in OPENAI_API_KEY is not of that organization";
+    let project = "check SOURCE: the API key in OPENAI_API_KEY is not of that project";
+    let host = "set SOURCE to the address of the project's region, such as https://us.api.openai.com/v1";
+    for (code, arguments, variables, source, advice) in [
+        ("mismatched_organization", &[][..], &[("OPENAI_ORG_ID", "org-1")][..], "OPENAI_ORG_ID", organization),
+        (
+            "mismatched_organization",
+            &["organization=org-2"],
+            &[("OPENAI_ORG_ID", "org-1")],
+            "organization",
+            organization,
+        ),
+        ("mismatched_organization", &[], &[], "OPENAI_ORG_ID", organization),
+        ("mismatched_project", &[], &[("OPENAI_PROJECT_ID", "proj-1")], "OPENAI_PROJECT_ID", project),
+        ("mismatched_project", &["project=proj-2"], &[], "project", project),
+        ("incorrect_hostname", &[], &[], "OPENAI_BASE_URL", host),
+    ] {
+        let api = SampleApi::start();
+        api.play([refusal("401 Unauthorized", code)]);
+        let line = failure(1, program_for(&api).arg("ftjob-abc123").args(arguments).envs(variables.iter().copied()));
+        assert!(line.ends_with(&format!("HTTP 401: No; {}", advice.replace("SOURCE", source))), "{line}");
+    }
+
+    for (status, code, names_headers) in [
+        ("401 Unauthorized", "invalid_api_key", true),
+        ("403 Forbidden", "forbidden", true),
+        ("401 Unauthorized", "mismatched_project", true),
+        ("404 Not Found", "not_found", false),
+    ] {
+        let api = SampleApi::start();
+        let line = |headers: &str| {
+            api.play([refusal(status, code)]);
+            failure(1, program_for(&api).env("OPENAI_CUSTOM_HEADERS", headers).arg("ftjob-abc123"))
+        };
+        assert_eq!(line("x-team: blue").ends_with("; check OPENAI_CUSTOM_HEADERS too"), names_headers, "{code}");
+        assert!(!line("").contains("OPENAI_CUSTOM_HEADERS"));
     }
 }
 

@@ -29,12 +29,14 @@ fn the_query_comes_from_stdin_or_from_the_command_line() {
     let from_stdin = result(program_for(&api).write_stdin(r#"{"fine_tuning_job_id":"ftjob-abc123","project":null}"#));
     let from_line = result(program_for(&api).args(["ftjob-abc123", "timeout=1m"]).write_stdin("is not read"));
     let from_pairs = result(program_for(&api).args(["timeout=", "fine_tuning_job_id=ftjob-abc123"]));
+    let with_id_last = result(program_for(&api).args(["timeout=10s", "project=", "ftjob-abc123"]));
     assert_eq!(from_stdin, from_line);
     assert_eq!(from_stdin, from_pairs);
+    assert_eq!(from_stdin, with_id_last);
     assert_eq!(from_stdin["status"], "succeeded");
     assert_eq!(from_stdin["hyperparameters_n_epochs"], "4");
     assert_eq!(from_stdin["trained_tokens"], "5768");
-    assert_eq!((api.requests().len(), api.connections()), (3, 3));
+    assert_eq!((api.requests().len(), api.connections()), (4, 4));
 }
 
 #[test]
@@ -169,8 +171,16 @@ fn mistakes_in_arguments_are_explained_before_any_request() {
     for (argument, expected) in [
         ("another", "argument 2 is not KEY=VALUE"),
         ("--verbose", r#"unknown option "verbose"; --help lists the options"#),
+        ("-x", r#"unknown option "x"; --help"#),
+        ("--wait=2h", r#"unknown option "wait"; write it without dashes: wait=2h"#),
+        ("-wait=2h", "write it without dashes: wait=2h"),
+        ("--require-available=30d", "write it without dashes: require_available=30d"),
+        ("--list", "write it without dashes: list=true"),
+        ("--timeout", "write it without dashes: timeout=VALUE"),
+        ("--api-key-env=secret", "write it without dashes: api_key_env=VALUE"),
         ("fine_tuning_job_id=twice", r#"the key "fine_tuning_job_id" is given twice"#),
         ("timeot=60s", r#"unknown key "timeot"; the keys are "#),
+        ("timeot=60s", concat!("version ", env!("CARGO_PKG_VERSION"), " ")),
         ("timeout=60", r#"timeout is "60"; it should be a duration such as 90s or 1m30s, in whole d, h, m, s or ms"#),
         ("timeout=0s", "more than zero and at most 1h"),
         ("timeout=2h", "more than zero and at most 1h"),
@@ -179,7 +189,8 @@ fn mistakes_in_arguments_are_explained_before_any_request() {
         ("api_key_env=NO_SUCH_KEY", "set the environment variable NO_SUCH_KEY"),
         ("organization=my org", "organization contains a blank"),
         ("base_url=https://user:secret@127.0.0.1", one_form),
-        ("base_url=https://127.0.0.1?x", one_form),
+        ("base_url=https://127.0.0.1?x#y", one_form),
+        ("base_url=http://127.0.0.1?apiKey=secret", "set OPENAI_BASE_URL instead"),
         ("base_url=https://127.0.0.1#x", one_form),
         ("base_url=https://127.0.0.1:99999", "a port that is not between 1 and 65535"),
         ("base_url=ftp://127.0.0.1", one_form),

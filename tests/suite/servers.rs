@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::batch::parsed;
-use crate::support::program::{failure, program_for, result, run};
+use crate::support::program::{KEY, failure, program_for, result, run};
 use crate::support::sample_api::servers::{GATEWAY_HEADER, Server, gateway_id};
 use crate::support::sample_api::{self, SampleApi, answering, error, response};
 
@@ -61,8 +61,8 @@ fn a_wait_ends_with_azures_final_statuses() {
     };
     api.moves(PENDING, [job("pending"), job("pausing"), job("canceled")]);
     assert_eq!(result(program_for(&api).args([PENDING, "wait=2m"]))["status"], "canceled");
-    let line = failure(1, program_for(&api).args([CANCELED, "wait=2m", "require_status=succeeded,cancelled"]));
-    assert!(line.ends_with("is canceled, not succeeded or cancelled"), "{line}");
+    let line = failure(1, program_for(&api).args([CANCELED, "wait=2m", "require_status=succeeded,failed"]));
+    assert!(line.ends_with("is canceled, not succeeded or failed"), "{line}");
 }
 
 #[test]
@@ -86,7 +86,76 @@ fn a_gateways_jobs_are_read_and_found() {
     let expected = "answered HTTP 401: missing gateway key; check OPENAI_BASE_URL, and the API key in OPENAI_API_KEY";
     assert!(line.ends_with(expected), "{line}");
     let line = failure(1, program_for_gateway(&api).arg("ftjob-none"));
-    assert!(line.ends_with("answered HTTP 404: no route for this job; check OPENAI_BASE_URL"), "{line}");
+    assert!(line.ends_with("answered HTTP 404: no route for this job; check the ID and OPENAI_BASE_URL"), "{line}");
+}
+
+#[test]
+fn the_query_of_the_base_url_goes_with_every_request() {
+    let api = SampleApi::start();
+    let base_url = format!("{}/?api-version=2024-10-21&x=%2F", api.url());
+    result(program_for(&api).args([
+        "ftjob-dpo",
+        "checkpoints=true",
+        "availability=true",
+        &format!("base_url={base_url}"),
+    ]));
+    result(program_for(&api).env("OPENAI_BASE_URL", &base_url).args(["list=true", "limit=101"]));
+    let before = "?api-version=2024-10-21&x=%2F";
+    let (job, list) = ("/v1/fine_tuning/jobs/ftjob-dpo", "/v1/fine_tuning/jobs");
+    assert_eq!(
+        api.paths(),
+        [
+            format!("{job}{before}"),
+            format!("{job}/checkpoints{before}&limit=100"),
+            format!("{job}/checkpoints{before}&limit=100&after=ftckpt_151"),
+            format!("{job}/checkpoints{before}&limit=100&after=ftckpt_51"),
+            format!("/v1/models{before}"),
+            format!("{list}{before}&limit=100"),
+            format!("{list}{before}&limit=100&after=ftjob-n151"),
+        ]
+    );
+    // Messages show the address without it.
+    let line = failure(1, program_for(&api).args(["ftjob-none", &format!("base_url={base_url}")]));
+    assert!(!line.contains("api-version"), "{line}");
+}
+
+#[test]
+fn a_secret_in_the_query_of_the_base_url_never_shows() {
+    let api = SampleApi::start();
+    let base_url = format!("{}?subscription-key=subscription%2B0123", api.url());
+    for echo in ["subscription%2B0123", "subscription+0123"] {
+        api.play([answering(response("400 Bad Request", &[], &error(echo, None, None).to_string()))]);
+        let line = failure(1, program_for(&api).env("OPENAI_BASE_URL", &base_url).arg("ftjob-abc123"));
+        assert!(line.ends_with("HTTP 400: [redacted]"), "{line}");
+        let line =
+            failure(2, program_for(&api).env("OPENAI_BASE_URL", &base_url).args(["ftjob-a", &format!("model={echo}")]));
+        assert!(!line.contains(echo), "{line}");
+    }
+    let line = failure(2, program_for(&api).args(["ftjob-abc123", &format!("base_url={base_url}")]));
+    assert!(line.starts_with("base_url has ") && !line.contains("0123"), "{line}");
+}
+
+#[test]
+fn a_secret_in_the_query_is_a_usage_error() {
+    let api = SampleApi::start();
+    let value = GATEWAY_HEADER.1;
+    for secret in [KEY, value] {
+        for (selector, key, text) in [
+            (secret, "timeout", "9s".to_owned()),
+            ("most_recent=true", "suffix", secret.to_owned()),
+            ("most_recent=true", "metadata", json!({ "a": format!("x{secret}x") }).to_string()),
+            ("most_recent=true", "metadata", json!({ secret: "a" }).to_string()),
+            ("ftjob-abc123", "base_url", format!("{}?x={secret}", api.url())),
+            ("timeout=9s", "model_ids", json!(["gpt-4.1", secret]).to_string()),
+        ] {
+            let line = failure(2, program_for_gateway(&api).args([selector, &format!("{key}={text}")]));
+            let key = if selector == secret { "fine_tuning_job_id" } else { key };
+            assert!(line.starts_with(&format!("{key} contains a secret (")) && !line.contains(secret), "{line}");
+        }
+    }
+    // Shorter ones occur by chance.
+    result(program_for(&api).env("OPENAI_API_KEY", "abc123").arg("ftjob-abc123"));
+    assert_eq!(api.requests().len(), 1);
 }
 
 #[test]
@@ -114,8 +183,15 @@ fn custom_headers_replace_the_programs_own() {
 #[test]
 fn custom_headers_that_could_break_a_request_are_usage_errors() {
     let api = SampleApi::start();
-    for header in ["Host: secret", "content-length: 7secret", "a b: secret", ": secret", "x: sec\u{7}ret", "x: sécret"]
-    {
+    for header in [
+        "Host: secret",
+        "content-length: 7secret",
+        "a b: secret",
+        ": secret",
+        "x: sec\u{7}ret",
+        "x: sécret",
+        "x-token=secret",
+    ] {
         let line = failure(2, program_for(&api).env("OPENAI_CUSTOM_HEADERS", header).arg("ftjob-abc123"));
         assert!(line.starts_with("OPENAI_CUSTOM_HEADERS, line 1: the ") && !line.contains("cret"), "{line}");
     }

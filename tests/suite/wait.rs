@@ -204,7 +204,7 @@ fn the_server_decides_when_it_is_polled_again() {
     let api = moving(&["running"]);
     api.play((0..9).map(|_| answering(response("429 Too Many Requests", &[("retry-after", "120")], ""))));
     let line = failure(1, program_for(&api).args(["ftjob-moving", "wait=2500ms"]));
-    assert!(line.contains("could not read fine-tuning job ftjob-moving in 2s 500ms; the last poll failed: "), "{line}");
+    assert!(line.contains("could not read fine-tuning job ftjob-moving in 2s500ms; the last poll failed: "), "{line}");
     assert_eq!(api.connections(), 1);
 
     // It holds for both jobs: one has met it, and the other is held back.
@@ -253,7 +253,10 @@ fn several_jobs_can_be_waited_for_and_required() {
     assert_eq!(api.requests().len(), 3 + 2);
 
     let line = failure(1, program_for(&api).args([&numbered(1..=22), "require_status=succeeded"]));
-    assert_eq!(line, "fine-tuning job ftjob-n3 (and 2 more of 22 jobs) is failed, not succeeded");
+    assert_eq!(
+        line,
+        "require_status is not met: fine-tuning job ftjob-n3 (and 2 more of 22 jobs) is failed, not succeeded"
+    );
 
     api.moves("ftjob-n2", [polled(2, "running")]);
     let line = failure(1, program_for(&api).args([&numbered(1..=3), "wait=3s"]));
@@ -391,23 +394,35 @@ fn a_status_can_be_required() {
     let line = |id: &str, status: &str| failure(1, program_for(&api).args([id, &format!("require_status={status}")]));
     assert_eq!(
         line("ftjob-failed", "succeeded"),
-        "fine-tuning job ftjob-failed is failed, not succeeded: invalid_training_file: The job failed due to an unsafe \
+        "require_status is not met: fine-tuning job ftjob-failed is failed, not succeeded: invalid_training_file: The job failed due to an unsafe \
          training file: line 7 says \"no\" – see the file's events."
     );
-    assert_eq!(line("ftjob-cancelled", "succeeded"), "fine-tuning job ftjob-cancelled is cancelled, not succeeded");
+    assert_eq!(
+        line("ftjob-cancelled", "succeeded"),
+        "require_status is not met: fine-tuning job ftjob-cancelled is cancelled, not succeeded"
+    );
     assert_eq!(
         line("ftjob-running", "succeeded, failed"),
-        "fine-tuning job ftjob-running is running (estimated finish 2024-07-23T21:00:00Z), not succeeded or failed; \
+        "require_status is not met: fine-tuning job ftjob-running is running (estimated finish 2024-07-23T21:00:00Z), not succeeded or failed; \
          set wait, such as 1h, to wait until it is final"
     );
     for status in ["running", "succeeded,running", " running , queued "] {
         result(program_for(&api).args(["ftjob-running", &format!("require_status={status}")]));
     }
 
+    // A paused job goes on only when somebody resumes it.
+    let api = moving(&["paused"]);
+    let line = failure(1, program_for(&api).args(["ftjob-moving", "require_status=succeeded"]));
+    assert!(line.ends_with(" is paused, not succeeded; resume it first"), "{line}");
+    let line = failure(1, program_for(&api).args(["ftjob-moving", "wait=300ms"]));
+    assert_eq!(line, "fine-tuning job ftjob-moving is still paused after 300ms; resume it first");
+
     let api = moving(&["running", "failed"]);
     let line = failure(1, waiting(&api).arg("require_status=succeeded"));
     assert!(
-        line.starts_with("fine-tuning job ftjob-moving is failed, not succeeded: invalid_training_file: "),
+        line.starts_with(
+            "require_status is not met: fine-tuning job ftjob-moving is failed, not succeeded: invalid_training_file: "
+        ),
         "{line}"
     );
 }

@@ -81,6 +81,8 @@ pub fn failure(exit_code: i32, command: &mut Command) -> String {
 
 /// Checks that a message has no debug text such as `Other(OtherError(…))`, and no names and addresses of libraries.
 fn assert_plain_words(line: &str) {
+    // Terraform's function, as a configuration has it.
+    let line = &line.replace("compact()", "");
     let is_debug_text = line.as_bytes().windows(2).any(|pair| pair[0].is_ascii_alphanumeric() && pair[1] == b'(');
     assert!(!is_debug_text, "{line}");
     for name in ["rustls", "webpki", "ureq", "serde", "docs.rs", "::", "Error {", "io error", "os error -"] {

@@ -188,6 +188,11 @@ impl SampleApi {
     pub fn play(&self, faults: impl IntoIterator<Item = Fault>) {
         self.shared.faults.lock().unwrap().extend(faults);
     }
+
+    /// Those that no request has met yet do not come any more.
+    pub fn forget_faults(&self) {
+        self.shared.faults.lock().unwrap().clear();
+    }
 }
 
 impl Shared {
