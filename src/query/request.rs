@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::json_values::{JOB_IDS, MODEL_IDS, metadata};
@@ -159,9 +160,11 @@ fn require_status(query: &Query) -> Result<Vec<String>> {
 /// Terraform keeps the query in its state, where no secret should be.
 fn without_secrets(query: &Query, secrets: &Secrets) -> Result<()> {
     for (key, value) in query.iter() {
-        // Of a JSON text, also what its escapes stand for.
-        let decoded = serde_json::from_str::<Value>(value).unwrap_or_default();
-        let is_there = [Value::from(value), decoded].iter().any(|value| secrets.are_in_json(&value.to_string()));
+        // Also what the escapes of a JSON text or of a URL stand for.
+        let json = serde_json::from_str::<Value>(value).unwrap_or_default();
+        let url = percent_decode_str(value).decode_utf8_lossy();
+        let texts = [Value::from(value), json, Value::from(url)];
+        let is_there = texts.iter().any(|text| secrets.are_in_json(&text.to_string()));
         ensure!(
             !is_there,
             "{key} contains a secret (the API key, or a value in OPENAI_CUSTOM_HEADERS), which would get into Terraform's \
@@ -251,6 +254,7 @@ mod tests {
             format!("fine_tuning_job_ids=[\"{escaped}\"]"),
             format!("model_ids=[\"x-{secret}\"]"),
             format!("fine_tuning_job_id={secret}"),
+            format!("model_ids=[\"{}\"]", secret.replace('-', "%2D")),
         ] {
             let error = request(&[&word], &env).err().unwrap().to_string();
             assert!(error.contains(" contains a secret (") && !error.contains(secret), "{error}");

@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow, bail};
 use humantime::parse_rfc3339;
 use serde_json::{Value, json};
 
-use crate::http::{Api, Deadline, Kind, RequestError};
+use crate::http::{Api, Deadline, Kind};
 use crate::job::{Job, base_of};
 use crate::text::{DAY, format_date};
 
@@ -46,42 +46,36 @@ impl Models {
     /// Reads the list for the models of these jobs; sends no request if they have none.
     pub fn of_jobs(api: &Api, jobs: &[Job], deadline: &Deadline) -> Result<Self> {
         let names = jobs.iter().filter_map(|job| Some([job.model()?, job.base_model()])).flatten().collect();
-        Self::read(api, &names, deadline).map_err(|mut error| {
-            // The jobs have been read, so neither the key nor the address is wrong. The API answers 401 or 403 to a
-            // missing scope.
-            match error.kind {
-                Kind::Status { status: 401 | 403, from_api: true } => {
-                    error.advice = "the key needs the permission to list models (api.model.read)".into();
-                }
-                Kind::Status { status: 404, .. } => {
-                    error.advice = "leave out availability if this server does not list models".into();
-                }
-                _ => {}
-            }
-            anyhow!("could not read the list of models: {error}")
-        })
+        // The jobs have been read, so the address is right.
+        Self::read(api, &names, deadline, |_| "leave out availability if this server does not list models".into())
     }
 
     /// Reads the list for the models with these names.
     pub fn named(api: &Api, names: &[String], deadline: &Deadline) -> Result<Self> {
         let names = names.iter().flat_map(|name| [name.as_str(), base_of(name)]).collect();
-        Self::read(api, &names, deadline).map_err(|mut error| {
+        Self::read(api, &names, deadline, |advice| format!("{advice}; model_ids takes a server that lists models"))
+    }
+
+    /// `if_missing` makes the advice for a server that has no list of models.
+    fn read(
+        api: &Api,
+        names: &HashSet<&str>,
+        deadline: &Deadline,
+        if_missing: impl Fn(&str) -> String,
+    ) -> Result<Self> {
+        let mut models = Models::default();
+        let entries = if names.is_empty() { Ok(Vec::new()) } else { api.models(deadline) };
+        let entries = entries.map_err(|mut error| {
             match error.kind {
+                // The API's answer to a missing scope.
                 Kind::Status { status: 401 | 403, from_api: true } => {
-                    error.advice += "; listing models takes the permission api.model.read";
+                    error.advice += "; the key needs the permission to list models (api.model.read)";
                 }
-                Kind::Status { status: 404, .. } => {
-                    error.advice += "; model_ids takes a server that lists models";
-                }
+                Kind::Status { status: 404, .. } => error.advice = if_missing(&error.advice),
                 _ => {}
             }
             anyhow!("could not read the list of models: {error}")
-        })
-    }
-
-    fn read(api: &Api, names: &HashSet<&str>, deadline: &Deadline) -> Result<Self, RequestError> {
-        let mut models = Models::default();
-        let entries = if names.is_empty() { Vec::new() } else { api.models(deadline)? };
+        })?;
         for entry in &entries {
             if entry["id"].as_str().is_some_and(|name| names.contains(name)) {
                 models.add(entry, |text| api.quote_at_most(text, MAX_QUOTED));

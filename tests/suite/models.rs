@@ -141,8 +141,8 @@ fn errors_of_the_list_are_explained() {
     for (status, expected) in [
         (
             "403 Forbidden",
-            "check what the API key in OPENAI_API_KEY may do, and for which organization and project; listing models takes \
-             the permission api.model.read",
+            "check what the API key in OPENAI_API_KEY may do, and for which organization and project; the key needs the \
+             permission to list models (api.model.read)",
         ),
         ("404 Not Found", "check OPENAI_BASE_URL; model_ids takes a server that lists models"),
     ] {
