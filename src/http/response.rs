@@ -55,12 +55,12 @@ pub(super) fn refusal(
     headers: &HeaderMap,
     body: &[u8],
     endpoint: &Endpoint,
+    has_succeeded: bool,
     deadline: &Deadline,
 ) -> RequestError {
     let answer: Value = serde_json::from_slice(without_bom(body)).unwrap_or_default();
-    let code = answer["error"]["code"].as_str().or(answer["error"]["type"].as_str());
-    let has_no_quota = code == Some("insufficient_quota");
-    let retry = match retry::of_response(status, headers, SystemTime::now()) {
+    let has_no_quota = has_no_quota(body);
+    let retry = match retry::of_response(status, headers, has_succeeded, SystemTime::now()) {
         Retry::RateLimited(_) if has_no_quota => Retry::Later,
         retry => retry,
     };
@@ -78,8 +78,9 @@ pub(super) fn refusal(
             Retry::RateLimited(pause) => rate_limit_advice(pause, deadline),
             _ => "reduce the request rate".into(),
         },
+        501 => format!("check {base_url}"),
         500.. => match retry {
-            Retry::RateLimited(_) => format!("try again later, or {}", deadline.advice()),
+            Retry::RateLimited(Some(_)) => format!("try again later, or {}", deadline.advice()),
             _ => "try again later".into(),
         },
         404 => format!("check {base_url}"),
@@ -97,6 +98,13 @@ pub(super) fn refusal(
     RequestError::new(message, advice, retry, Kind::Status { status: number, from_api })
         .with_note(location)
         .with_note(request_id(headers, endpoint))
+}
+
+/// Whether it is not the rate that is over its limit: the API's error code, or its words within a gateway's own error
+/// (OpenAI's guide to error codes, "429 - You exceeded your current quota").
+fn has_no_quota(body: &[u8]) -> bool {
+    let body = String::from_utf8_lossy(body).to_ascii_lowercase();
+    ["insufficient_quota", "exceeded your current quota"].iter().any(|words| body.contains(words))
 }
 
 /// More time helps only if `timeout` can be longer than the pause.
