@@ -24,10 +24,11 @@ test:
 	.ci/check-package
 
 # Takes minutes, on a machine that does nothing else; then the tables and charts in benches/ say what it measured. With
-# BASELINE=path of another build of the program, it compares that one too. It needs curl, jq and xargs as well.
+# BASELINE=path of another build of the program, it compares that one too. It needs curl, jq, xargs and nginx as well.
 bench:
 	cargo install --quiet --locked --root $(BENCH) --path .
 	cargo install --quiet --locked --root $(BENCH) hyperfine@1.20.0
 	python3 -m venv $(BENCH)/venv
 	$(BENCH)/venv/bin/python -m pip install --quiet openai==3.54.0
 	BASELINE="$(abspath $(BASELINE))" cargo bench --bench compare
+	python3 benches/rate_limit.py $(BENCH)/bin/openai-fine-tuning-job

@@ -136,7 +136,8 @@ impl<'a> Client<'a> {
         let body = response.body_mut().with_config().limit(MAX_BODY).read_to_vec();
         if response.status() != StatusCode::OK {
             let body = body.unwrap_or_default();
-            return Err(response::refusal(response.status(), response.headers(), &body, self.endpoint, deadline));
+            let (status, headers) = (response.status(), response.headers());
+            return Err(response::refusal(status, headers, &body, self.endpoint, self.has_succeeded(), deadline));
         }
         let body = body.map_err(|error| explain(error, true))?;
         response::parse(response.headers(), &body, self.endpoint)

@@ -74,9 +74,10 @@ impl RequestError {
         self.notes.iter().fold(self.message.clone(), |reason, note| format!("{reason} ({note})"))
     }
 
-    /// Whether the API has refused the request for good: the key, the permission, or the job's ID.
+    /// Whether the API has refused the request for good: the key, the permission, or the job's ID; or whether the server
+    /// cannot answer it (501).
     pub fn is_api_refusal(&self) -> bool {
-        matches!(self.kind, Kind::Status { status: 401 | 403 | 404, from_api: true })
+        matches!(self.kind, Kind::Status { status: 401 | 403 | 404, from_api: true } | Kind::Status { status: 501, .. })
     }
 
     /// Whether all other requests of a batch would be refused in the same way. What a gateway says counts only as long as

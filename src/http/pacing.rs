@@ -1,17 +1,32 @@
-//! Keeps to a server's rate limit: once one request of a run meets it, all of them are held back, and then sent at
-//! intervals, so that they do not meet it together again.
+//! Keeps to a server's rate limit. Once a request of a run meets it, all of them are sent one by one, at a rate that rises
+//! while requests are accepted and falls with each rejection (additive increase, multiplicative decrease, as in TCP). So
+//! several runs share one limit, and none of them has to know it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::retry::backoff;
-
+const SECOND: Duration = Duration::from_secs(1);
 /// A server that names a shorter pause would be flooded with requests.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
-const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
-/// By how much each accepted request shortens the interval: 138 of them halve it.
-const SHORTENING: f64 = 0.995;
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+// Rates are in requests a second. The numbers were found with the simulation in the tests of `schedule`, and with nginx
+// (`benches/rate_limit.py`): a higher rise or a smaller fall serves several runs at one limit, and costs more rejections.
+const SLOWEST: f64 = 0.125;
+const FASTEST: f64 = 1000.0;
+/// The rate after the first rejection, unless more was accepted in the second before.
+const FIRST: f64 = 10.0;
+/// How each accepted request raises the rate until the limit is met for the second time.
+const SEARCH: f64 = 1.1;
+/// How each accepted request raises the rate after that, beside the rise.
+const GROWTH: f64 = 1.005;
+/// By how much the rate rises in a second.
+const RISE: f64 = 7.0;
+/// What a rejection leaves of the rate: less if the server names a pause, which costs more than one interval.
+const FALL: f64 = 0.9;
+const FALL_BEFORE_PAUSE: f64 = 0.5;
+/// After so many rejections in a row, each further one doubles the pause.
+const PATIENCE: u32 = 6;
 
 #[derive(Default)]
 pub(super) struct Pacing(Mutex<State>);
@@ -20,9 +35,15 @@ pub(super) struct Pacing(Mutex<State>);
 struct State {
     /// No request is sent before this.
     not_before: Option<Instant>,
-    /// The time between two requests: none before the limit was met.
-    interval: Duration,
-    /// When a request last met the limit.
+    /// `None` before the limit was met.
+    rate: Option<f64>,
+    /// Whether the limit was met only once.
+    is_searching: bool,
+    /// When requests were accepted, before the limit was met.
+    accepted: Vec<Instant>,
+    /// When the rate last changed.
+    changed_at: Option<Instant>,
+    /// When the limit was last met.
     rejected_at: Option<Instant>,
     /// How often in a row the limit was met without a request being accepted in between.
     rejections: u32,
@@ -40,36 +61,44 @@ impl Pacing {
         match state.not_before {
             Some(time) if time > now => Err(time - now),
             _ => {
-                state.not_before = Some(now + state.interval);
+                state.not_before = state.rate.map(|rate| now + interval(rate));
                 Ok(())
             }
         }
     }
 
-    pub(super) fn accepted(&self) {
+    pub(super) fn accepted(&self, now: Instant) {
         let mut state = self.state();
-        state.rejections = 0;
-        state.interval = state.interval.mul_f64(SHORTENING);
+        let Some(rate) = state.rate else {
+            return state.accepted.push(now);
+        };
+        let since = state.changed_at.map_or(SECOND, |changed_at| now.saturating_duration_since(changed_at).min(SECOND));
+        let rate = if state.is_searching { rate * SEARCH } else { rate * GROWTH + RISE * since.as_secs_f64() };
+        (state.rate, state.changed_at, state.rejections) = (Some(rate.min(FASTEST)), Some(now), 0);
     }
 
-    /// Notes that a request which was sent at `sent` met the limit. Without a pause that the server names, it is the
-    /// backoff's, which grows with each rejection of a request that was sent after the one before was known.
-    pub(super) fn rejected(&self, sent: Instant, now: Instant, pause: Option<Duration>, jitter: f64) {
+    /// Notes that a request which was sent at `sent` met the limit. Unless the server names a pause, it costs about one
+    /// interval, less by up to a half with `jitter` from 0 to 1. What was sent before the last rejection was known says
+    /// nothing new.
+    pub(super) fn rejected(&self, sent: Instant, now: Instant, named: Option<Duration>, jitter: f64) {
         let mut state = self.state();
-        let is_known = state.rejected_at.is_some_and(|rejected_at| sent < rejected_at);
-        let pause = match pause {
-            Some(pause) => pause.max(SHORTEST_PAUSE),
-            None if is_known => return,
-            None => backoff(state.rejections, jitter),
-        };
+        let is_known = state.rejected_at.is_some_and(|rejected_at| sent <= rejected_at);
         if !is_known {
-            // Without a request accepted in between, longer intervals would not have helped.
-            if state.rejections == 0 {
-                state.interval = (state.interval * 2).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
-            }
+            let recent = state.accepted.iter().filter(|at| now.saturating_duration_since(**at) < SECOND).count();
+            let fall = if named.is_some() { FALL_BEFORE_PAUSE } else { FALL };
+            let rate = state.rate.map_or(FIRST.max(recent as f64), |rate| SLOWEST.max(rate * fall));
+            state.is_searching = state.rate.is_none();
             state.rejections += 1;
-            state.rejected_at = Some(now);
+            (state.rate, state.changed_at, state.rejected_at) = (Some(rate), Some(now), Some(now));
         }
+        let pause = match (named, state.rate) {
+            (Some(named), _) => named.max(SHORTEST_PAUSE),
+            (None, Some(rate)) if !is_known => {
+                let doubled = 1 << state.rejections.saturating_sub(PATIENCE).min(16);
+                (interval(rate) * doubled).min(LONGEST_PAUSE).mul_f64(1.0 - jitter / 2.0)
+            }
+            _ => return,
+        };
         state.not_before = state.not_before.max(Some(now + pause));
     }
 
@@ -78,11 +107,13 @@ impl Pacing {
     }
 }
 
+fn interval(rate: f64) -> Duration {
+    Duration::from_secs_f64(1.0 / rate)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn a_named_pause_holds_for_all_requests() {
@@ -98,52 +129,32 @@ mod tests {
     }
 
     #[test]
-    fn the_backoff_grows_once_for_all_requests_that_were_under_way() {
-        let (pacing, start) = (Pacing::default(), Instant::now());
-        let millis = |after: Duration| pacing.delay(start + after).as_millis();
-        for number in 1..=32 {
-            pacing.rejected(start, start + Duration::from_millis(number), None, 0.0);
-        }
-        assert_eq!(millis(Duration::from_millis(1)), 500);
-
-        let later = start + SECOND;
-        pacing.rejected(later, later, None, 0.0);
-        assert_eq!(millis(SECOND), 1000);
-        pacing.rejected(later + SECOND, later + SECOND, None, 0.0);
-        assert_eq!(millis(SECOND * 2), 2000);
-
-        pacing.accepted();
-        pacing.rejected(later + SECOND * 9, later + SECOND * 9, None, 0.0);
-        assert_eq!(millis(SECOND * 10), 500);
+    fn rejections_in_a_row_lead_to_longer_pauses() {
+        let (pacing, mut now) = (Pacing::default(), Instant::now());
+        let mut pause = || {
+            pacing.rejected(now, now, None, 0.0);
+            // What was under way then changes nothing.
+            pacing.rejected(now - SECOND, now + SECOND, None, 0.0);
+            let pause = pacing.delay(now);
+            now += pause;
+            pause.as_millis()
+        };
+        let pauses: Vec<_> = (0..14).map(|_| pause()).collect();
+        assert_eq!(pauses, [100, 111, 123, 137, 152, 169, 376, 836, 1858, 4129, 8000, 8000, 8000, 8000]);
+        pacing.accepted(now);
+        pacing.rejected(now, now, None, 1.0);
+        assert!(pacing.delay(now) < SECOND, "{:?}", pacing.delay(now));
     }
 
     #[test]
-    fn requests_that_meet_a_limit_are_spread_out() {
-        let (pacing, mut now) = (Pacing::default(), Instant::now());
-        // A server that takes one request in 10 ms, and is 20 ms away. So are 32 connections.
-        let (mut accepted, mut rejected, mut next) = (0, 0, now);
-        let mut in_flight = std::collections::VecDeque::new();
-        let start = now;
-        while accepted < 1000 {
-            while let Some(&(sent, is_accepted)) = in_flight.front().filter(|(sent, _)| *sent + SECOND / 50 <= now) {
-                in_flight.pop_front();
-                if is_accepted {
-                    pacing.accepted();
-                } else {
-                    rejected += 1;
-                    pacing.rejected(sent, now, Some(SECOND), 0.0);
-                }
-            }
-            while in_flight.len() < 32 && pacing.take_turn(now).is_ok() {
-                let is_accepted = now >= next;
-                if is_accepted {
-                    (accepted, next) = (accepted + 1, now + SECOND / 100);
-                }
-                in_flight.push_back((now, is_accepted));
-            }
-            now += Duration::from_micros(100);
+    fn the_first_rate_is_what_was_accepted_in_the_last_second() {
+        for (accepted, interval) in [(0, 100), (9, 100), (40, 25)] {
+            let (pacing, start) = (Pacing::default(), Instant::now());
+            (0..100).for_each(|_| pacing.accepted(start));
+            let now = start + SECOND * 2;
+            (0..accepted).for_each(|_| pacing.accepted(now));
+            pacing.rejected(now, now, None, 0.0);
+            assert_eq!(pacing.delay(now).as_millis(), interval, "{accepted}");
         }
-        assert!(rejected * 2 <= accepted, "{rejected} rejected");
-        assert!(now - start < SECOND * 60, "{:?}", now - start);
     }
 }

@@ -58,12 +58,13 @@ pub(super) fn refusal(
     headers: &HeaderMap,
     body: &[u8],
     endpoint: &Endpoint,
+    has_succeeded: bool,
     deadline: &Deadline,
 ) -> RequestError {
     let answer: Value = serde_json::from_slice(without_bom(body)).unwrap_or_default();
     let code = answer["error"]["code"].as_str().or(answer["error"]["type"].as_str());
-    let has_no_quota = code == Some("insufficient_quota");
-    let retry = match retry::of_response(status, headers, SystemTime::now()) {
+    let has_no_quota = has_no_quota(body);
+    let retry = match retry::of_response(status, headers, has_succeeded, SystemTime::now()) {
         Retry::RateLimited(_) if has_no_quota => Retry::Later,
         retry => retry,
     };
@@ -71,7 +72,7 @@ pub(super) fn refusal(
     let advice = match (status.as_u16(), retry) {
         (429, _) if has_no_quota => "check the organization's plan and billing".into(),
         (429, Retry::RateLimited(pause)) => rate_limit_advice(pause, deadline),
-        (500.., Retry::RateLimited(_)) => format!("try again later, or {}", deadline.advice()),
+        (500.., Retry::RateLimited(Some(_))) => format!("try again later, or {}", deadline.advice()),
         (number, _) => advice(number, code, from_api, endpoint),
     };
     let number = status.as_u16();
@@ -109,14 +110,21 @@ fn advice(status: u16, code: Option<&str>, from_api: bool, endpoint: &Endpoint) 
         }
         (401 | 403, _) => format!("check {base_url}, and the API key in {key}"),
         (429, _) => "reduce the request rate".into(),
+        (404 | 501, _) => format!("check {base_url}"),
         (500.., _) => "try again later".into(),
-        (404, _) => format!("check {base_url}"),
         _ if from_api => String::new(),
         _ => format!("check {base_url}"),
     };
     // Headers of a gateway may be what it refuses, or replace the program's own.
     let names_headers = matches!(status, 401 | 403) && !endpoint.custom_headers.is_empty();
     if names_headers { format!("{advice}; check OPENAI_CUSTOM_HEADERS too") } else { advice }
+}
+
+/// Whether it is not the rate that is over its limit: the API's error code, or its words within a gateway's own error
+/// (OpenAI's guide to error codes, "429 - You exceeded your current quota").
+fn has_no_quota(body: &[u8]) -> bool {
+    let body = String::from_utf8_lossy(body).to_ascii_lowercase();
+    ["insufficient_quota", "exceeded your current quota"].iter().any(|words| body.contains(words))
 }
 
 /// More time helps only if `timeout` can be longer than the pause.

@@ -10,6 +10,8 @@ use super::error::{Kind, RequestError, Retry};
 
 /// How often a request is sent again after it failed.
 pub(super) const MAX_RETRIES: u32 = 2;
+/// How often a request is sent at most while the answer is 503 and other requests of the run succeed.
+const MAX_UNAVAILABLE: u32 = 12;
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 /// As long as the longest wait. A time that is much further away is more than an `Instant` can hold.
@@ -20,6 +22,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 pub(super) struct Situation {
     /// How often the request was retried before.
     pub(super) retries: u32,
+    /// How often the request was answered with 503 before, without `Retry-After`.
+    pub(super) unavailable: u32,
     /// How often in a row the connection failed before.
     pub(super) failures: u32,
     /// Whether any request of the batch has been answered.
@@ -61,6 +65,8 @@ pub(super) fn after(error: &RequestError, situation: &Situation) -> Next {
     let pause = match (error.kind, error.retry) {
         // It never reached the server, so another connection may send it at once.
         (Kind::Connection | Kind::Stale, _) => Some(Duration::ZERO),
+        // The rate limit of a server that does not say so; but a job that always gets it is no matter of the rate.
+        (_, Retry::RateLimited(_)) if is_unavailable(error) && situation.unavailable + 1 >= MAX_UNAVAILABLE => None,
         (_, Retry::RateLimited(_)) => fitting(situation.held_back),
         (_, Retry::After(pause)) if retries < MAX_RETRIES => fitting(pause.unwrap_or_else(|| backoff(retries, jitter))),
         _ => None,
@@ -87,9 +93,16 @@ pub(super) fn costs_a_retry(error: &RequestError) -> bool {
     !matches!(error.kind, Kind::Connection | Kind::Stale) && !matches!(error.retry, Retry::RateLimited(_))
 }
 
-/// What may help after a response with this status.
-pub(super) fn of_response(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Retry {
-    let is_transient = matches!(status.as_u16(), 408 | 409 | 429 | 500..);
+/// Whether the answer was 503, and named no pause.
+pub(super) fn is_unavailable(error: &RequestError) -> bool {
+    matches!(error.kind, Kind::Status { status: 503, .. })
+        && matches!(error.retry, Retry::RateLimited(None) | Retry::After(None))
+}
+
+/// What may help after a response with this status. 503 means a rate limit if the server names a pause, or if requests of
+/// the run have succeeded: nginx's `limit_req` answers so unless it is told otherwise.
+pub(super) fn of_response(status: StatusCode, headers: &HeaderMap, has_succeeded: bool, now: SystemTime) -> Retry {
+    let is_transient = matches!(status.as_u16(), 408 | 409 | 429 | 500 | 502..);
     match text(headers, "x-should-retry") {
         Some("false") if is_transient => return Retry::Later,
         Some("false") => return Retry::Never,
@@ -100,7 +113,7 @@ pub(super) fn of_response(status: StatusCode, headers: &HeaderMap, now: SystemTi
     let pause = retry_after(headers, now);
     match status {
         StatusCode::TOO_MANY_REQUESTS => Retry::RateLimited(pause),
-        StatusCode::SERVICE_UNAVAILABLE if pause.is_some() => Retry::RateLimited(pause),
+        StatusCode::SERVICE_UNAVAILABLE if pause.is_some() || has_succeeded => Retry::RateLimited(pause),
         _ => Retry::After(pause),
     }
 }
@@ -155,6 +168,8 @@ mod tests {
         let late = Situation { left: millis(500), ..first };
         let succeeded = Situation { has_succeeded: true, ..first };
         let held_back = |held_back| Situation { held_back: millis(held_back), ..third };
+        let rejected = |unavailable, millis| Situation { unavailable, ..held_back(millis) };
+        let named_limit = Retry::RateLimited(Some(millis(100)));
         for (kind, retry, situation, request, connection) in [
             // A connection that cannot be made: the request is free for others, and the connection pauses.
             (Connection, transient, first, Again(now), Some(millis(500))),
@@ -191,6 +206,10 @@ mod tests {
             // A rate limit costs no retry.
             (status(429, true), Retry::RateLimited(None), held_back(59_999), Again(millis(59_999)), Some(now)),
             (status(429, true), Retry::RateLimited(None), held_back(60_000), End, Some(now)),
+            (status(503, false), Retry::RateLimited(None), rejected(10, 100), Again(millis(100)), Some(now)),
+            (status(503, false), Retry::RateLimited(None), rejected(11, 100), End, Some(now)),
+            (status(503, false), named_limit, rejected(99, 100), Again(millis(100)), Some(now)),
+            (status(429, false), Retry::RateLimited(None), rejected(99, 100), Again(millis(100)), Some(now)),
             // What concerns all requests.
             (status(401, true), Retry::Never, succeeded, EndAll, Some(now)),
             (status(403, true), Retry::Never, first, EndAll, Some(now)),
@@ -222,8 +241,12 @@ mod tests {
 
     fn retry(status: u16, headers: &[(&'static str, &str)]) -> Retry {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777); // Sun, 06 Nov 1994 08:49:37 GMT
-        of_response(StatusCode::from_u16(status).unwrap(), &headers, now)
+        of_response(StatusCode::from_u16(status).unwrap(), &headers, false, now())
+    }
+
+    /// Sun, 06 Nov 1994 08:49:37 GMT
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777)
     }
 
     #[test]
@@ -231,7 +254,7 @@ mod tests {
         for status in [408, 409, 500, 502, 503, 599] {
             assert_eq!(retry(status, &[]), Retry::After(None), "{status}");
         }
-        for status in [204, 302, 400, 401, 403, 404, 422] {
+        for status in [204, 302, 400, 401, 403, 404, 422, 501] {
             assert_eq!(retry(status, &[]), Retry::Never, "{status}");
         }
     }
@@ -243,6 +266,9 @@ mod tests {
         assert_eq!(retry(429, &[("retry-after", "1")]), Retry::RateLimited(second));
         assert_eq!(retry(503, &[("retry-after", "1")]), Retry::RateLimited(second));
         assert_eq!(retry(502, &[("retry-after", "1")]), Retry::After(second));
+        // Without success, nothing tells a limit from an outage.
+        let after_success = |status| of_response(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), true, now());
+        assert_eq!([503, 502].map(after_success), [Retry::RateLimited(None), Retry::After(None)]);
     }
 
     #[test]

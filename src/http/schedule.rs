@@ -58,6 +58,8 @@ struct Tried {
     /// How often it was sent.
     attempts: u32,
     retries: u32,
+    /// How often it was answered with 503 without `Retry-After`.
+    unavailable: u32,
     /// Why the last attempt failed.
     error: Option<RequestError>,
     result: Option<Result<Value, RequestError>>,
@@ -69,7 +71,7 @@ impl Schedule {
             waiting: (0..requests).map(|index| (now, index)).collect(),
             under_way: 0,
             requests: (0..requests)
-                .map(|_| Tried { due: now, attempts: 0, retries: 0, error: None, result: None })
+                .map(|_| Tried { due: now, attempts: 0, retries: 0, unavailable: 0, error: None, result: None })
                 .collect(),
             answered: 0,
             connections,
@@ -126,6 +128,7 @@ impl Schedule {
         let tried = &mut self.requests[index];
         let situation = Situation {
             retries: tried.retries,
+            unavailable: tried.unavailable,
             failures: connection.failures,
             any_answered: self.answered > 0,
             others_work: self.connections > 1 && self.answered > connection.answered,
@@ -135,6 +138,7 @@ impl Schedule {
         let next = retry::after(&error, &situation);
         tried.attempts += u32::from(!matches!(error.kind, Kind::Connection | Kind::Stale));
         tried.retries += u32::from(retry::costs_a_retry(&error));
+        tried.unavailable += u32::from(retry::is_unavailable(&error));
         match error.kind {
             Kind::Stale => {}
             kind if kind.is_answer() => (self.answered, connection.failures) = (self.answered + 1, 0),
@@ -196,6 +200,8 @@ mod tests {
 
     use super::*;
 
+    type Answer = Result<Value, RequestError>;
+
     const TIMEOUT: Duration = Duration::from_secs(60);
 
     /// A request as a server of the simulation sees it.
@@ -207,7 +213,7 @@ mod tests {
     }
 
     struct Played {
-        results: Vec<Result<Value, RequestError>>,
+        results: Vec<Answer>,
         sent: Vec<Sent>,
         /// How long it took.
         end: Duration,
@@ -227,57 +233,111 @@ mod tests {
     /// Plays a batch without sockets, with a clock that jumps from one event to the next. The server says how long it takes
     /// for its answer, in milliseconds.
     fn play(
+        requests_and_connections: (usize, usize),
+        timeout: Duration,
+        mut server: impl FnMut(&Sent) -> (u64, Answer),
+    ) -> Played {
+        play_runs(1, requests_and_connections, timeout, |sent| {
+            let (millis, result) = server(sent);
+            (Duration::from_millis(millis), result)
+        })
+        .remove(0)
+    }
+
+    /// A run of the simulation.
+    struct Run {
+        pacing: Pacing,
+        schedule: Schedule,
+        connections: Vec<Connection>,
+        /// What is under way, by the time of its end and its connection.
+        answers: BTreeMap<(Instant, usize), (usize, Instant, Answer)>,
+        has_succeeded: bool,
+        sent: Vec<Sent>,
+        end: Instant,
+    }
+
+    /// Plays several runs that start together, with one server.
+    fn play_runs(
+        runs: usize,
         (requests, connections): (usize, usize),
         timeout: Duration,
-        mut server: impl FnMut(&Sent) -> (u64, Result<Value, RequestError>),
-    ) -> Played {
-        let (pacing, start) = (Pacing::default(), Instant::now());
-        let mut schedule = Schedule::new(requests, connections, &Deadline::from(start, timeout), start);
-        let mut all: Vec<_> = (0..connections).map(|_| Connection::default()).collect();
-        let mut answers = BTreeMap::new();
-        let (mut now, mut sent, mut has_succeeded) = (start, Vec::new(), false);
+        mut server: impl FnMut(&Sent) -> (Duration, Answer),
+    ) -> Vec<Played> {
+        let start = Instant::now();
+        let new_run = |_| Run {
+            pacing: Pacing::default(),
+            schedule: Schedule::new(requests, connections, &Deadline::from(start, timeout), start),
+            connections: (0..connections).map(|_| Connection::default()).collect(),
+            answers: BTreeMap::new(),
+            has_succeeded: false,
+            sent: Vec::new(),
+            end: start,
+        };
+        let mut runs: Vec<Run> = (0..runs).map(new_run).collect();
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut now = start;
         loop {
-            let mut next_event = answers.keys().next().map(|(at, _)| *at);
-            for (number, connection) in all.iter_mut().enumerate() {
-                if answers.keys().any(|(_, busy)| *busy == number) {
+            let next_events: Vec<_> = runs.iter_mut().map(|run| run.send(start, now, &mut server)).collect();
+            let Some(next_event) = next_events.into_iter().flatten().min() else {
+                let played =
+                    |run: Run| Played { results: run.schedule.into_results(), sent: run.sent, end: run.end - start };
+                return runs.into_iter().map(played).collect();
+            };
+            now = next_event;
+            runs.iter_mut().for_each(|run| run.receive(now, &mut random));
+        }
+    }
+
+    impl Run {
+        /// Sends what may be sent now, and returns the time of the next event.
+        fn send(
+            &mut self,
+            start: Instant,
+            now: Instant,
+            mut server: impl FnMut(&Sent) -> (Duration, Answer),
+        ) -> Option<Instant> {
+            let mut events = Vec::new();
+            for (number, connection) in self.connections.iter_mut().enumerate() {
+                if self.answers.keys().any(|(_, busy)| *busy == number) {
                     continue;
                 }
-                match schedule.next(connection, &pacing, now) {
+                match self.schedule.next(connection, &self.pacing, now) {
                     Step::Send(index) => {
-                        sent.push(Sent { index, connection: number, at: now - start });
-                        let (millis, result) = server(sent.last().unwrap());
-                        let at = (now + Duration::from_millis(millis)).min(start + timeout);
-                        answers.insert((at, number), (index, now, result));
-                        next_event = Some(next_event.map_or(at, |next| next.min(at)));
+                        self.sent.push(Sent { index, connection: number, at: now - start });
+                        let (takes, result) = server(self.sent.last().unwrap());
+                        let at = (now + takes).min(now + self.schedule.deadline.left(now));
+                        self.answers.insert((at, number), (index, now, result));
                     }
-                    Step::Pause(pause) => {
-                        next_event = Some(next_event.map_or(now + pause, |next| next.min(now + pause)));
-                    }
+                    Step::Pause(pause) => events.push(now + pause),
                     Step::OutOfTime(held_back) => {
-                        schedule.end_waiting(&error(&format!("held back: {held_back:?}"), Kind::Response));
+                        self.schedule.end_waiting(&error(&format!("held back: {held_back:?}"), Kind::Response));
                     }
                     Step::End => {}
                 }
             }
-            let Some(at) = next_event else {
-                return Played { results: schedule.into_results(), sent, end: now - start };
-            };
-            now = at;
-            while let Some(entry) = answers.first_entry().filter(|entry| entry.key().0 <= now) {
+            self.answers.keys().map(|(at, _)| *at).chain(events).min()
+        }
+
+        /// Receives what has come by now.
+        fn receive(&mut self, now: Instant, random: &mut fastrand::Rng) {
+            while let Some(entry) = self.answers.first_entry().filter(|entry| entry.key().0 <= now) {
                 let ((_, number), (index, sent_at, result)) = entry.remove_entry();
+                let connection = &mut self.connections[number];
+                self.end = now;
                 match result {
                     Ok(answer) => {
-                        pacing.accepted();
-                        has_succeeded = true;
-                        schedule.succeeded(index, &mut all[number], answer);
+                        self.pacing.accepted(now);
+                        self.has_succeeded = true;
+                        self.schedule.succeeded(index, connection, answer);
                     }
                     Err(error) => {
                         if let Retry::RateLimited(pause) = error.retry {
-                            pacing.rejected(sent_at, now, pause, 0.0);
+                            self.pacing.rejected(sent_at, now, pause, random.f64());
                         }
-                        let held_back = pacing.delay(now);
-                        let situation = Situation { has_succeeded, held_back, ..Situation::default() };
-                        schedule.failed(index, &mut all[number], error, situation, now);
+                        let held_back = self.pacing.delay(now);
+                        let situation =
+                            Situation { has_succeeded: self.has_succeeded, held_back, ..Situation::default() };
+                        self.schedule.failed(index, connection, error, situation, now);
                     }
                 }
             }
@@ -288,7 +348,7 @@ mod tests {
         RequestError::new(message.into(), "do".into(), Retry::After(None), kind)
     }
 
-    fn refused() -> Result<Value, RequestError> {
+    fn refused() -> Answer {
         Err(error("refused", Kind::Connection))
     }
 
@@ -370,5 +430,77 @@ mod tests {
         assert_eq!(played.sent.len(), 1);
         let rest = "held back: Some(90s)";
         assert_eq!(played.errors(), ["limited (Retry-After is 1m30s, more than timeout leaves)", rest, rest]);
+    }
+
+    /// A server that accepts one request in each `interval` and rejects the others, as nginx's `limit_req` does without
+    /// `burst`.
+    fn limited(
+        interval: Duration,
+        named: Option<Duration>,
+        round_trip: Duration,
+    ) -> impl FnMut(&Sent) -> (Duration, Answer) {
+        let (mut accepted_at, mut random) = (None, fastrand::Rng::with_seed(2));
+        move |sent| {
+            // What threads and networks add.
+            let jitter = Duration::from_micros(random.u64(0..400));
+            let at = sent.at + jitter;
+            let is_accepted = accepted_at.is_none_or(|accepted_at| at >= accepted_at + interval);
+            let limited = || RequestError { retry: Retry::RateLimited(named), ..error("limited", Kind::Response) };
+            if is_accepted {
+                accepted_at = Some(at);
+            }
+            (round_trip + jitter, if is_accepted { Ok(Value::Null) } else { Err(limited()) })
+        }
+    }
+
+    #[test]
+    fn a_rate_limit_is_found_and_kept_to() {
+        let millis = Duration::from_millis;
+        for (requests, a_second, round_trip, named, seconds, rejections) in [
+            // With the goals, of which the limit itself takes 6 and 5 seconds.
+            (300, 50, millis(0), None, 10, 100),
+            (1000, 200, millis(0), None, 8, 333),
+            (300, 50, millis(50), None, 10, 100),
+            (1000, 200, millis(50), None, 8, 333),
+            // The limit itself takes 10, 30, 6 and 10 seconds.
+            (100, 10, millis(20), None, 20, 150),
+            (60, 2, millis(20), None, 50, 180),
+            (300, 50, millis(20), Some(millis(20)), 12, 150),
+            (1000, 100, millis(20), Some(millis(1000)), 40, 333),
+        ] {
+            let server = limited(Duration::from_secs(1) / a_second, named, round_trip);
+            let played = play_runs(1, (requests, 32.min(requests)), TIMEOUT, server).remove(0);
+            let rejected = played.sent.len() - requests;
+            let figures = format!("{requests} at {a_second}/s, {round_trip:?}: {:?}, {rejected} rejected", played.end);
+            assert!(played.results.iter().all(Result::is_ok), "{figures}");
+            assert!(played.end <= Duration::from_secs(seconds) && rejected <= rejections, "{figures}");
+        }
+    }
+
+    #[test]
+    fn several_runs_share_a_rate_limit() {
+        // The last: processes that read one job each.
+        for (runs, requests, seconds) in [(5, 200, 50), (2, 200, 25), (100, 1, 20)] {
+            let server = limited(Duration::from_millis(20), None, Duration::ZERO);
+            let played = play_runs(runs, (requests, 32.min(requests)), TIMEOUT * 2, server);
+            let end = played.iter().map(|played| played.end).max().unwrap();
+            assert!(played.iter().all(|played| played.results.iter().all(Result::is_ok)));
+            assert!(end <= Duration::from_secs(seconds), "{runs} runs of {requests}: {end:?}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_always_gets_503_ends_after_12_attempts() {
+        let unavailable =
+            |retry| RequestError { retry, ..error("unavailable", Kind::Status { status: 503, from_api: false }) };
+        let played = play((20, 4), TIMEOUT, |sent| match sent.index {
+            // The first one came before any success.
+            7 if sent.at.is_zero() => (1, Err(unavailable(Retry::After(None)))),
+            7 => (1, Err(unavailable(Retry::RateLimited(None)))),
+            _ => (5, Ok(Value::Null)),
+        });
+        assert_eq!(played.times(7).len(), 12);
+        assert_eq!(played.results[7].as_ref().unwrap_err().reason(), "unavailable (after 12 attempts)");
+        assert_eq!(played.results.iter().filter(|result| result.is_ok()).count(), 19);
     }
 }

@@ -54,7 +54,7 @@ impl Loop<'_> {
             let sent = Instant::now();
             match client.attempt(&requests[index], deadline) {
                 Ok(answer) => {
-                    client.pacing.accepted();
+                    client.pacing.accepted(Instant::now());
                     client.note_success();
                     self.schedule().succeeded(index, &mut connection, answer);
                 }

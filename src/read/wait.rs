@@ -224,6 +224,9 @@ mod tests {
             assert!(unread.is_ended_by(&status(refusal, true)) && read.is_ended_by(&status(refusal, true)));
             assert!(unread.is_ended_by(&status(refusal, false)) && !read.is_ended_by(&status(refusal, false)));
         }
+        for is_from_api in [true, false] {
+            assert!(read.is_ended_by(&status(501, is_from_api)));
+        }
         for passing in [status(302, false), status(400, true), error(Retry::Never, Kind::Connection)] {
             assert!(unread.is_ended_by(&passing) && !read.is_ended_by(&passing), "{passing:?}");
         }

@@ -84,7 +84,8 @@ fn connections_that_turn_out_to_be_closed_cost_no_attempt() {
 fn a_rate_limit_holds_all_connections_back() {
     let api = SampleApi::start();
     let window = Duration::from_millis(200);
-    let rate_limit = Some(RateLimit { requests: 100, window, retry_after_ms: Some(200) });
+    let status = "429 Too Many Requests";
+    let rate_limit = Some(RateLimit { requests: 100, window, retry_after_ms: Some(200), status });
     api.behave(Behaviour { rate_limit, ..Behaviour::default() });
     assert_eq!(count(program_for(&api).arg(numbered(1..=1000))), 1000);
     let (accepted, rejected) = (api.requests().len(), api.rejected());
@@ -92,9 +93,34 @@ fn a_rate_limit_holds_all_connections_back() {
 
     // Without a pause that the server names.
     let api = SampleApi::start();
-    let rate_limit = Some(RateLimit { requests: 40, window: Duration::from_secs(1), retry_after_ms: None });
+    let window = Duration::from_secs(1);
+    let rate_limit = Some(RateLimit { requests: 40, window, retry_after_ms: None, status });
     api.behave(Behaviour { rate_limit, ..Behaviour::default() });
     assert_eq!(count(program_for(&api).arg(numbered(1..=100))), 100);
+}
+
+#[test]
+fn a_503_is_a_rate_limit_beside_answers_that_succeed() {
+    // As nginx's `limit_req` answers unless it is told otherwise.
+    let api = SampleApi::start();
+    let (window, status) = (Duration::from_millis(20), "503 Service Unavailable");
+    let rate_limit = RateLimit { requests: 1, window, retry_after_ms: None, status };
+    api.behave(Behaviour { rate_limit: Some(rate_limit), ..Behaviour::default() });
+    assert_eq!(count(program_for(&api).arg(numbered(1..=100))), 100);
+
+    // One job gets nothing else, then none of them does.
+    let api = SampleApi::start();
+    api.behave(Behaviour { unavailable: Some("ftjob-n7"), ..Behaviour::default() });
+    let line = failure(1, program_for(&api).arg(numbered(1..=20)));
+    let reason = format!("{} answered HTTP 503: Service Unavailable", api.address);
+    let expected = format!("ftjob-n7: {reason} (after 12 attempts); try again later");
+    assert_eq!(line, format!("could not read 1 of 20 fine-tuning jobs: {expected}"));
+    api.behave(Behaviour { rate_limit: Some(RateLimit { requests: 0, ..rate_limit }), ..Behaviour::default() });
+    let line = failure(1, program_for(&api).arg(numbered(1..=20)));
+    assert_eq!(
+        line,
+        format!("could not read any of 20 fine-tuning jobs: {reason} (after 3 attempts); try again later")
+    );
 }
 
 #[test]

@@ -58,6 +58,19 @@ fn refusals_and_unusable_responses_are_explained() {
              billing",
         ),
         (
+            response(
+                "429 Too Many Requests",
+                &[],
+                r#"{"error":{"message":"RateLimitError: OpenAIException - You exceeded your current quota, please check your plan.","code":"429"}}"#,
+            ),
+            "HOST answered HTTP 429: RateLimitError: OpenAIException - You exceeded your current quota, please check your \
+             plan; check the organization's plan and billing",
+        ),
+        (
+            response("501 Not Implemented", &[], r#"{"message":"fine-tuning is not offered here"}"#),
+            "HOST answered HTTP 501: fine-tuning is not offered here; check OPENAI_BASE_URL",
+        ),
+        (
             json("500 Internal Server Error", "The server had an error", "server_error"),
             "HOST answered HTTP 500: The server had an error (request ID req_1); try again later",
         ),

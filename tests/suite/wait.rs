@@ -218,6 +218,21 @@ fn the_server_decides_when_it_is_polled_again() {
 }
 
 #[test]
+fn a_wait_ends_with_what_the_server_cannot_do() {
+    let api = moving(&["running"]);
+    let wait = || failure(1, program_for(&api).args(["ftjob-moving", "wait=60s"]));
+    api.play([page("501 Not Implemented")]);
+    assert!(wait().contains(" answered HTTP 501: Gateway; "));
+    thread::scope(|scope| {
+        let line = scope.spawn(wait);
+        wait_until("the job has been polled", || api.requests().len() == 1);
+        api.play([page("501 Not Implemented")]);
+        assert!(line.join().unwrap().contains(" answered HTTP 501: Gateway; "));
+    });
+    assert_eq!(api.requests().len(), 1);
+}
+
+#[test]
 fn one_jobs_error_does_not_lose_another_job() {
     let api = SampleApi::start();
     // The first poll of both jobs is answered by hand, so that the page comes after it.

@@ -54,16 +54,19 @@ pub struct Behaviour {
     /// How long each response takes.
     pub delay: Duration,
     pub rate_limit: Option<RateLimit>,
+    /// The job whose requests are answered with 503 alone.
+    pub unavailable: Option<&'static str>,
     /// A 503, a reset and a cut body in turn, for each tenth response; but no request meets more than two.
     pub faults: bool,
 }
 
-/// So many requests in each window of time; the others get a 429, perhaps with `retry-after-ms`.
+/// So many requests in each window of time; the others get this status, perhaps with `retry-after-ms`.
 #[derive(Clone, Copy)]
 pub struct RateLimit {
     pub requests: usize,
     pub window: Duration,
     pub retry_after_ms: Option<u64>,
+    pub status: &'static str,
 }
 
 /// What the server has counted to behave so.
@@ -229,6 +232,10 @@ impl Shared {
             }
             let delay = self.behaviour.lock().unwrap().delay;
             thread::sleep(delay);
+            if self.behaviour.lock().unwrap().unavailable.is_some_and(|id| request.path.ends_with(id)) {
+                connection.write(&response("503 Service Unavailable", &[], ""))?;
+                continue;
+            }
             if let Some(fault) = self.fault(&request.path) {
                 return match fault {
                     0 => connection.write(&response("503 Service Unavailable", &[], "")),
@@ -274,7 +281,7 @@ impl Shared {
         counts.rejected += 1;
         let pause = limit.retry_after_ms.map(|millis| millis.to_string());
         let headers: Vec<_> = pause.iter().map(|pause| ("retry-after-ms", pause.as_str())).collect();
-        Some(response("429 Too Many Requests", &headers, ""))
+        Some(response(limit.status, &headers, ""))
     }
 
     /// Which fault the response to this request has, if any.
