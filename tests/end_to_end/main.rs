@@ -4,8 +4,11 @@ mod availability;
 mod demo;
 mod examples;
 mod failures;
+mod guards;
 mod job_module;
 mod jobs_module;
 #[path = "../support/mod.rs"]
 mod support;
+mod validations;
+mod versions;
 mod workspace;
