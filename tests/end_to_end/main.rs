@@ -1,6 +1,7 @@
 //! The modules, the examples and the demo in real Terraform and OpenTofu, with the real provider.
 
 mod availability;
+mod azure;
 mod demo;
 mod examples;
 mod failures;
