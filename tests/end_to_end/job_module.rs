@@ -317,27 +317,33 @@ fn the_modules_own_tests_have_what_the_program_prints() {
     assert!(compared > 0);
 }
 
+/// What an argument in a block is, as it is written.
+fn argument<'a>(block: &'a str, name: &str) -> Option<&'a str> {
+    block.lines().find_map(|line| line.trim_start().strip_prefix(name)?.trim_start().strip_prefix("= "))
+}
+
 #[test]
-fn each_modules_readme_has_every_variable_and_output() {
+fn each_modules_readme_has_every_variable_output_and_requirement() {
     for folder in ["terraform", "terraform/modules/jobs", "terraform/modules/models"] {
         let readme = text(&format!("{folder}/README.md"));
+        let has_row = |row: &str| assert!(readme.contains(&format!("\n{row}")), "{folder}/README.md has no {row}");
+        for (name, block) in blocks(&format!("{folder}/variables.tf"), "variable") {
+            let [kind, description] =
+                ["type", "description"].map(|it| argument(&block, it).unwrap_or_else(|| panic!("{name} has no {it}")));
+            let default = argument(&block, "default").map_or("required".to_owned(), |default| format!("`{default}`"));
+            has_row(&format!("| `{name}` | `{kind}` | {default} | {} |", description.trim_matches('"')));
+        }
+        for (name, block) in blocks(&format!("{folder}/outputs.tf"), "output") {
+            let description = argument(&block, "description").expect("a description").trim_matches('"');
+            let is_its_row = |line: &str| line.starts_with(&format!("| `{name}` |")) && line.contains(description);
+            assert!(readme.lines().any(is_its_row), "{folder}/README.md does not describe the output {name} so");
+        }
         let versions = text(&format!("{folder}/versions.tf"));
-        for version in
-            ["required_version = \"", "version = \">= 1.2"].map(|start| versions.split(start).nth(1).unwrap())
-        {
-            let version = version.split('"').next().unwrap();
-            assert!(readme.contains(version), "{folder}/README.md does not require {version}");
-        }
-        for kind in ["variable", "output"] {
-            let blocks = blocks(&format!("{folder}/{kind}s.tf"), kind);
-            assert!(!blocks.is_empty());
-            for (name, block) in blocks {
-                let description = block.split("\n  description = \"").nth(1).and_then(|text| text.split("\"\n").next());
-                let description = description.unwrap_or_else(|| panic!("{kind} {name} has no description"));
-                let is_its_row = |line: &str| line.starts_with(&format!("| `{name}` |")) && line.contains(description);
-                assert!(readme.lines().any(is_its_row), "{folder}/README.md does not describe {kind} {name} so");
-                assert!(kind == "output" || block.contains("\n  type        = "), "{kind} {name} has no type");
-            }
-        }
+        let version = |name| argument(&versions, name).and_then(|text| text.split('"').nth(1)).expect("a version");
+        has_row(&format!("| Terraform | `{}` |", version("required_version")));
+        assert!(
+            readme.contains(&format!(" | `{}`", version("version"))),
+            "{folder}/README.md requires another provider"
+        );
     }
 }
