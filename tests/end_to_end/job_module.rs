@@ -59,7 +59,9 @@ fn the_module_of_the_readme_applies_from_a_git_tag() {
 
 #[test]
 fn every_configuration_in_the_readmes_applies() {
-    for file in ["README.md", "terraform/README.md", "terraform/modules/jobs/README.md"] {
+    for file in
+        ["README.md", "terraform/README.md", "terraform/modules/jobs/README.md", "terraform/modules/models/README.md"]
+    {
         for block in code_blocks(file, "hcl") {
             // Azure's has a test of its own, and so have the test and the check, with which a plan is never empty.
             if ["azure.com", "override_module", "check \""].iter().any(|other| block.contains(other)) {

@@ -8,6 +8,7 @@ mod failures;
 mod guards;
 mod job_module;
 mod jobs_module;
+mod models_module;
 #[path = "../support/mod.rs"]
 mod support;
 mod validations;
