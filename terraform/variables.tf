@@ -37,7 +37,7 @@ variable "suffix" {
 }
 
 variable "metadata" {
-  description = "With `most_recent`: pairs that all have to be in the job's metadata."
+  description = "With `most_recent`: pairs that all have to be in the job's metadata; those whose value is null are left out."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -47,6 +47,15 @@ variable "wait" {
   description = "How long to wait until the job is final: succeeded, failed or cancelled, such as `2h`, at most `7d`. Without it the job is read as it is."
   type        = string
   default     = null
+
+  # In the program's own form, as a sum of milliseconds: more than zero, and at most 7d.
+  validation {
+    condition = var.wait == null || var.wait == "" || try(alltrue([for millis in [sum([
+      for part in regexall("([0-9]+)(ms|[dhms])", regex("^(?:[0-9]+(?:ms|[dhms]))+$", var.wait)) :
+      part[0] * { d = 86400000, h = 3600000, m = 60000, s = 1000, ms = 1 }[part[1]]
+    ])] : millis > 0 && millis <= 604800000]), false)
+    error_message = "wait is not a duration such as 90s or 1h30m, in whole d, h, m, s or ms, of more than zero and at most 7d."
+  }
 }
 
 variable "require_status" {
@@ -66,6 +75,15 @@ variable "require_available" {
   description = "How long from now the fine-tuned model must be served, such as `30d`, as far as a shutdown is announced: if not, plan, apply and destroy stop. Implies `availability`."
   type        = string
   default     = null
+
+  # In the program's own form, as a sum of milliseconds: more than zero, and at most 3650d.
+  validation {
+    condition = var.require_available == null || var.require_available == "" || try(alltrue([for millis in [sum([
+      for part in regexall("([0-9]+)(ms|[dhms])", regex("^(?:[0-9]+(?:ms|[dhms]))+$", var.require_available)) :
+      part[0] * { d = 86400000, h = 3600000, m = 60000, s = 1000, ms = 1 }[part[1]]
+    ])] : millis > 0 && millis <= 315360000000]), false)
+    error_message = "require_available is not a duration such as 90s or 1h30m, in whole d, h, m, s or ms, of more than zero and at most 3650d."
+  }
 }
 
 variable "checkpoints" {
@@ -79,6 +97,15 @@ variable "timeout" {
   description = "How long all network work for the job may take, retries included, and with `wait` each poll: such as `90s` or `1m30s`, at most `1h`. The program's default is `60s`."
   type        = string
   default     = null
+
+  # In the program's own form, as a sum of milliseconds: more than zero, and at most 1h.
+  validation {
+    condition = var.timeout == null || var.timeout == "" || try(alltrue([for millis in [sum([
+      for part in regexall("([0-9]+)(ms|[dhms])", regex("^(?:[0-9]+(?:ms|[dhms]))+$", var.timeout)) :
+      part[0] * { d = 86400000, h = 3600000, m = 60000, s = 1000, ms = 1 }[part[1]]
+    ])] : millis > 0 && millis <= 3600000]), false)
+    error_message = "timeout is not a duration such as 90s or 1h30m, in whole d, h, m, s or ms, of more than zero and at most 1h."
+  }
 }
 
 variable "base_url" {
@@ -117,4 +144,10 @@ variable "program" {
   type        = list(string)
   default     = ["openai-fine-tuning-job"]
   nullable    = false
+
+  # Such an argument would replace the query, and every guard with it.
+  validation {
+    condition     = length(var.program) < 2 || !can(regex("^(?:ftjob|[a-z][a-z0-9_]*=)\\S*$", var.program[length(var.program) - 1]))
+    error_message = "program ends in an argument for the program itself, such as a job ID or timeout=5s: it would replace the query, and every guard with it. The inputs of the module are for that."
+  }
 }

@@ -9,10 +9,10 @@ use crate::support::program::{failure, program_for};
 use crate::support::sample_api::SampleApi;
 use crate::workspace::{PLAN, Workspace, assert_says, engines};
 
-const MODEL: &str = "ft:gpt-4.1-mini-2025-04-14:my-org:tone:BaBcDeFg";
+pub const MODEL: &str = "ft:gpt-4.1-mini-2025-04-14:my-org:tone:BaBcDeFg";
 
 /// Has the base model of `ftjob-dpo` shut down in so many days; returns the date.
-fn shut_down_in(api: &SampleApi, days: u64) -> String {
+pub fn shut_down_in(api: &SampleApi, days: u64) -> String {
     let time = SystemTime::now() + Duration::from_secs(days * 24 * 60 * 60);
     let date = format_rfc3339(time).to_string()[..10].to_owned();
     api.serves(json!([{ "id": "gpt-4.1-mini-2025-04-14", "shutdown_date": date }, { "id": MODEL }]));

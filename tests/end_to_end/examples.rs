@@ -9,6 +9,7 @@ fn every_example_applies_as_it_is() {
         for (example, output) in [
             ("basic", "fine_tuned_model"),
             ("existing-data-source", "job"),
+            ("fallback", "model"),
             ("fleet", "models"),
             ("guard", "model"),
             ("latest-model", "fine_tuned_model"),

@@ -71,7 +71,8 @@ fn failures_are_whole_and_readable() {
             let line = line.replace("req_sample2", "req_sample3");
             assert_says(&said, &line);
         }
-        assert!(said.contains("installed separately: see the README of openai-fine-tuning-job"), "{engine}: {said}");
+        let hint = "installed separately: see the README of openai-fine-tuning-job (\"no such file or directory\" in Alpine: take the musl build)";
+        assert!(said.contains(hint), "{engine}: {said}");
     }
 }
 
@@ -95,12 +96,24 @@ fn arguments_in_program_do_not_replace_what_was_to_be_read() {
         module "job" {
           source             = "./terraform"
           fine_tuning_job_id = "ftjob-abc123"
-          program            = ["openai-fine-tuning-job", "ftjob-dpo"]
+          program            = ["sh", "-c", "exec openai-fine-tuning-job ftjob-dpo"]
         }
         module "jobs" {
           source              = "./terraform/modules/jobs"
           fine_tuning_job_ids = ["ftjob-abc123"]
-          program             = ["openai-fine-tuning-job", "ftjob-dpo"]
+          program             = ["sh", "-c", "exec openai-fine-tuning-job ftjob-dpo"]
+        }
+        module "guard" {
+          source             = "./terraform"
+          fine_tuning_job_id = "ftjob-abc123"
+          require_available  = "1d"
+          program            = ["sh", "-c", "exec openai-fine-tuning-job ftjob-abc123"]
+        }
+        module "guards" {
+          source              = "./terraform/modules/jobs"
+          fine_tuning_job_ids = ["ftjob-abc123"]
+          require_available   = "1d"
+          program             = ["sh", "-c", "exec openai-fine-tuning-job 'fine_tuning_job_ids=[\"ftjob-abc123\"]'"]
         }
         "#;
     for engine in engines() {
@@ -110,7 +123,14 @@ fn arguments_in_program_do_not_replace_what_was_to_be_read() {
                 format!("The program did not read {what}: program must not have arguments for the program itself.");
             assert_says(&said, &message);
         }
-        assert!(!said.contains("raw_json"), "{said}");
+        for what in ["the model is", "the models are"] {
+            let message = format!(
+                "The program did not look up whether {what} available: that takes openai-fine-tuning-job 0.2.0 or later, without arguments for the program itself in program."
+            );
+            assert_says(&said, &message);
+        }
+        // The engine shows what a condition is about, but not all of a job.
+        assert!(!said.contains("raw_json") && !said.contains("trained_tokens"), "{said}");
     }
 }
 

@@ -59,10 +59,12 @@ fn the_module_of_the_readme_applies_from_a_git_tag() {
 
 #[test]
 fn every_configuration_in_the_readmes_applies() {
-    for file in ["README.md", "terraform/README.md", "terraform/modules/jobs/README.md"] {
+    for file in
+        ["README.md", "terraform/README.md", "terraform/modules/jobs/README.md", "terraform/modules/models/README.md"]
+    {
         for block in code_blocks(file, "hcl") {
-            // Azure's has a test of its own, and so has the test.
-            if ["azure.com", "override_module"].iter().any(|other| block.contains(other)) {
+            // Azure's has a test of its own, and so have the test and the check, with which a plan is never empty.
+            if ["azure.com", "override_module", "check \""].iter().any(|other| block.contains(other)) {
                 continue;
             }
             for engine in engines() {
@@ -284,8 +286,13 @@ fn the_newest_job_is_found_in_three_requests() {
 #[test]
 fn the_modules_own_tests_pass() {
     for engine in engines() {
-        for (folder, file) in [("terraform", "job"), ("terraform/modules/jobs", "jobs")] {
-            let runs = blocks(&format!("{folder}/tests/{file}.tftest.hcl"), "run").len();
+        for (folder, files) in [
+            ("terraform", &["job", "older_program"][..]),
+            ("terraform/modules/jobs", &["jobs"]),
+            ("terraform/modules/models", &["models"]),
+        ] {
+            let runs = |file: &&str| blocks(&format!("{folder}/tests/{file}.tftest.hcl"), "run").len();
+            let runs: usize = files.iter().map(runs).sum();
             let workspace = Workspace::of(engine, folder);
             workspace.succeed(&["fmt", "-check", "-diff", "-recursive"]);
             workspace.succeed(&["validate", "-no-color"]);
@@ -312,20 +319,33 @@ fn the_modules_own_tests_have_what_the_program_prints() {
     assert!(compared > 0);
 }
 
+/// What an argument in a block is, as it is written.
+fn argument<'a>(block: &'a str, name: &str) -> Option<&'a str> {
+    block.lines().find_map(|line| line.trim_start().strip_prefix(name)?.trim_start().strip_prefix("= "))
+}
+
 #[test]
-fn each_modules_readme_has_every_variable_and_output() {
-    for folder in ["terraform", "terraform/modules/jobs"] {
+fn each_modules_readme_has_every_variable_output_and_requirement() {
+    for folder in ["terraform", "terraform/modules/jobs", "terraform/modules/models"] {
         let readme = text(&format!("{folder}/README.md"));
-        for kind in ["variable", "output"] {
-            let blocks = blocks(&format!("{folder}/{kind}s.tf"), kind);
-            assert!(!blocks.is_empty());
-            for (name, block) in blocks {
-                let description = block.split("\n  description = \"").nth(1).and_then(|text| text.split("\"\n").next());
-                let description = description.unwrap_or_else(|| panic!("{kind} {name} has no description"));
-                let is_its_row = |line: &str| line.starts_with(&format!("| `{name}` |")) && line.contains(description);
-                assert!(readme.lines().any(is_its_row), "{folder}/README.md does not describe {kind} {name} so");
-                assert!(kind == "output" || block.contains("\n  type        = "), "{kind} {name} has no type");
-            }
+        let has_row = |row: &str| assert!(readme.contains(&format!("\n{row}")), "{folder}/README.md has no {row}");
+        for (name, block) in blocks(&format!("{folder}/variables.tf"), "variable") {
+            let [kind, description] =
+                ["type", "description"].map(|it| argument(&block, it).unwrap_or_else(|| panic!("{name} has no {it}")));
+            let default = argument(&block, "default").map_or("required".to_owned(), |default| format!("`{default}`"));
+            has_row(&format!("| `{name}` | `{kind}` | {default} | {} |", description.trim_matches('"')));
         }
+        for (name, block) in blocks(&format!("{folder}/outputs.tf"), "output") {
+            let description = argument(&block, "description").expect("a description").trim_matches('"');
+            let is_its_row = |line: &str| line.starts_with(&format!("| `{name}` |")) && line.contains(description);
+            assert!(readme.lines().any(is_its_row), "{folder}/README.md does not describe the output {name} so");
+        }
+        let versions = text(&format!("{folder}/versions.tf"));
+        let version = |name| argument(&versions, name).and_then(|text| text.split('"').nth(1)).expect("a version");
+        has_row(&format!("| Terraform | `{}` |", version("required_version")));
+        assert!(
+            readme.contains(&format!(" | `{}`", version("version"))),
+            "{folder}/README.md requires another provider"
+        );
     }
 }

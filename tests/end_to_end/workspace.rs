@@ -35,25 +35,33 @@ impl Workspace {
     /// With this configuration.
     pub fn new(engine: &'static Engine, configuration: &str) -> Self {
         let workspace = Self::empty(engine, "");
-        fs::write(workspace.folder.join("main.tf"), configuration).unwrap();
-        workspace.init()
+        workspace.configure(configuration);
+        workspace
+    }
+
+    /// With this configuration from now on.
+    pub fn configure(&self, configuration: &str) {
+        fs::write(self.folder.join("main.tf"), configuration).unwrap();
+        self.init();
     }
 
     /// In a folder of `terraform/`, whose configuration is used as it is.
     pub fn of(engine: &'static Engine, folder: &str) -> Self {
-        Self::empty(engine, folder).init()
+        let workspace = Self::empty(engine, folder);
+        workspace.init();
+        workspace
     }
 
-    fn empty(engine: &'static Engine, folder: &str) -> Self {
+    /// In a folder of `terraform/`, not initialized yet.
+    pub fn empty(engine: &'static Engine, folder: &str) -> Self {
         let temporary = tempfile::tempdir().unwrap();
         copy(&Path::new(REPOSITORY).join("terraform"), &temporary.path().join("terraform"));
         let folder = temporary.path().join(folder);
         Workspace { engine, api: SampleApi::start(), folder, _temporary: temporary }
     }
 
-    fn init(self) -> Self {
+    fn init(&self) {
         self.succeed(&["init", "-input=false", "-no-color"]);
-        self
     }
 
     pub fn command(&self, args: &[&str]) -> assert_cmd::Command {

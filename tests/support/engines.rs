@@ -14,13 +14,13 @@ use serde_json::Value;
 
 /// The oldest provider that the project supports, and the only one whose Go module can be had by its version.
 const PROVIDER: &str = "1.2.0";
-const PROVIDER_MODULE: &str = "github.com/terraform-providers/terraform-provider-external@v1.2.0";
+pub const PROVIDER_MODULE: &str = "github.com/terraform-providers/terraform-provider-external@v1.2.0";
 const TOFU_MODULE: &str = "github.com/opentofu/opentofu@v1.12.6";
 
 /// Terraform or OpenTofu, with one version of the provider.
 pub struct Engine {
     program: PathBuf,
-    cli_config: PathBuf,
+    pub cli_config: PathBuf,
     versions: String,
 }
 
@@ -177,36 +177,51 @@ fn fetch(program: &Path, fetched: &Path) -> Result<bool> {
 }
 
 fn build_mirror(mirror: &Path) -> Result<PathBuf> {
-    let platform = String::from_utf8(output(Command::new("go").args(["env", "GOOS", "GOARCH"]))?.stdout)?;
-    let platform = platform.split_whitespace().collect::<Vec<_>>().join("_");
     let program = format!("terraform-provider-external_v{PROVIDER}{}", env::consts::EXE_SUFFIX);
     let built = build(PROVIDER_MODULE, ".", &mirror.with_file_name(&program))?;
+    add_to_mirror(mirror, "external", PROVIDER, &built)?;
+    Ok(mirror.to_owned())
+}
+
+/// Puts a provider where the engines look for it in this folder.
+pub fn add_to_mirror(mirror: &Path, provider: &str, version: &str, built: &Path) -> Result<()> {
+    let platform = String::from_utf8(output(Command::new("go").args(["env", "GOOS", "GOARCH"]))?.stdout)?;
+    let platform = platform.split_whitespace().collect::<Vec<_>>().join("_");
     for registry in ["registry.terraform.io", "registry.opentofu.org"] {
-        let folder = mirror.join(registry).join("hashicorp/external").join(PROVIDER).join(&platform);
+        let folder = mirror.join(registry).join("hashicorp").join(provider).join(version).join(&platform);
         fs::create_dir_all(&folder)?;
-        if !folder.join(&program).exists() {
-            fs::hard_link(&built, folder.join(&program))?;
+        let program = folder.join(built.file_name().unwrap_or_default());
+        if !program.exists() {
+            fs::hard_link(built, program)?;
         }
     }
-    Ok(mirror.to_owned())
+    Ok(())
 }
 
 /// Builds a program from a Go module, unless that was done before.
 pub fn build(module: &str, package: &str, program: &Path) -> Result<PathBuf> {
-    if program.exists() {
-        return Ok(program.to_owned());
+    if !program.exists() {
+        say(&format!("building {module} with Go, which takes minutes the first time"));
+        // From within the module, so that the `replace` lines of its own go.mod hold.
+        go_build(&download(module)?, package, program)?;
     }
-    say(&format!("building {module} with Go, which takes minutes the first time"));
+    Ok(program.to_owned())
+}
+
+/// The folder with a Go module's files.
+pub fn download(module: &str) -> Result<PathBuf> {
     let downloaded = output(Command::new("go").args(["mod", "download", "-json", module]))?;
     let downloaded: Value = serde_json::from_slice(&downloaded.stdout)?;
     let source = downloaded["Dir"].as_str().with_context(|| format!("go does not say where {module} is"))?;
+    Ok(source.into())
+}
+
+pub fn go_build(source: &Path, package: &str, program: &Path) -> Result<()> {
     let unfinished = program.with_extension("part");
-    // From within the module, so that the `replace` lines of its own go.mod hold.
-    output(
-        Command::new("go").args(["build", "-buildvcs=false", "-o"]).arg(&unfinished).arg(package).current_dir(source),
-    )?;
+    let mut build = Command::new("go");
+    output(build.args(["build", "-buildvcs=false", "-o"]).arg(&unfinished).arg(package).current_dir(source))?;
     fs::rename(unfinished, program)?;
-    Ok(program.to_owned())
+    Ok(())
 }
 
 pub fn output(command: &mut Command) -> Result<Output> {

@@ -5,5 +5,5 @@ output "jobs" {
 
 output "ids" {
   description = "The IDs of the jobs in their order: `fine_tuning_job_ids` as given, else newest first."
-  value       = local.by_id ? var.fine_tuning_job_ids : tolist(jsondecode(local.result.ids))
+  value       = local.by_id ? local.ids : tolist(jsondecode(local.result.ids))
 }

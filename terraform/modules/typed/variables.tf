@@ -23,10 +23,11 @@ variable "jobs" {
     error_code           = string
     error_param          = string
 
-    # Looked up on request.
-    fine_tuned_model_available     = bool
-    fine_tuned_model_shutdown_date = string
-    checkpoints = list(object({
+    # Since version 0.2.0 of the program, looked up on request. What a later version adds is optional too, so that the
+    # modules take what an older one prints.
+    fine_tuned_model_available     = optional(bool)
+    fine_tuned_model_shutdown_date = optional(string)
+    checkpoints = optional(list(object({
       id                          = string
       created_at                  = number
       fine_tuned_model_checkpoint = string
@@ -40,7 +41,7 @@ variable "jobs" {
         full_valid_loss                = number
         full_valid_mean_token_accuracy = number
       })
-    }))
+    })), [])
 
     # The API's own objects, without what it leaves out.
     integrations = list(object({

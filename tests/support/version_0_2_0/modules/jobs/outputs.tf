@@ -1,0 +1,9 @@
+output "jobs" {
+  description = "The fine-tuning jobs by their IDs: the API's documented attributes with their types, null where the API states nothing. The type is the same for every job, and that of the root module's `job`."
+  value       = module.typed.jobs
+}
+
+output "ids" {
+  description = "The IDs of the jobs in their order: `fine_tuning_job_ids` as given, else newest first."
+  value       = local.by_id ? var.fine_tuning_job_ids : tolist(jsondecode(local.result.ids))
+}

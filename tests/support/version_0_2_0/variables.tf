@@ -1,0 +1,120 @@
+variable "fine_tuning_job_id" {
+  description = "The ID of the fine-tuning job to read, such as `ftjob-abc123`. Either this or `most_recent` is required."
+  type        = string
+  default     = null
+
+  # The program checks this too; here the message points to the caller's own line. It does not have the value: a sensitive
+  # one would hide all of it.
+  validation {
+    condition     = var.fine_tuning_job_id == null || can(regex("^[A-Za-z0-9_-]{1,512}$", var.fine_tuning_job_id))
+    error_message = "fine_tuning_job_id is not a job ID: 1 to 512 letters, digits, hyphens or underscores."
+  }
+}
+
+variable "most_recent" {
+  description = "Whether to read the newest job that matches the filters `model`, `status`, `suffix` and `metadata`, instead of one by its ID."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "model" {
+  description = "With `most_recent`: the base model, such as `gpt-4o-mini-2024-07-18`."
+  type        = string
+  default     = null
+}
+
+variable "status" {
+  description = "With `most_recent`: the status, such as `succeeded`."
+  type        = string
+  default     = null
+}
+
+variable "suffix" {
+  description = "With `most_recent`: the suffix that was given for the model's name."
+  type        = string
+  default     = null
+}
+
+variable "metadata" {
+  description = "With `most_recent`: pairs that all have to be in the job's metadata."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
+
+variable "wait" {
+  description = "How long to wait until the job is final: succeeded, failed or cancelled, such as `2h`, at most `7d`. Without it the job is read as it is."
+  type        = string
+  default     = null
+}
+
+variable "require_status" {
+  description = "The status that the job must have, or several separated by commas: any other stops plan, apply and destroy."
+  type        = string
+  default     = null
+}
+
+variable "availability" {
+  description = "Whether to look up if the fine-tuned model is still served, and until when: `fine_tuned_model_available` and `fine_tuned_model_shutdown_date` are null without it."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "require_available" {
+  description = "How long from now the fine-tuned model must be served, such as `30d`, as far as a shutdown is announced: if not, plan, apply and destroy stop. Implies `availability`."
+  type        = string
+  default     = null
+}
+
+variable "checkpoints" {
+  description = "Whether to read the job's checkpoints too: `job.checkpoints` is empty without it."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "timeout" {
+  description = "How long all network work for the job may take, retries included, and with `wait` each poll: such as `90s` or `1m30s`, at most `1h`. The program's default is `60s`."
+  type        = string
+  default     = null
+}
+
+variable "base_url" {
+  description = "The API's address. The default is the environment's `OPENAI_BASE_URL`, else OpenAI's public API."
+  type        = string
+  default     = null
+}
+
+variable "organization" {
+  description = "The organization that requests are made for. The default is the environment's `OPENAI_ORG_ID`."
+  type        = string
+  default     = null
+}
+
+variable "project" {
+  description = "The project that requests are made for. The default is the environment's `OPENAI_PROJECT_ID`."
+  type        = string
+  default     = null
+}
+
+variable "api_key_env" {
+  description = "The name of the environment variable that holds the API key, where it is not `OPENAI_API_KEY`. The key itself must not be given: Terraform would keep it in its state."
+  type        = string
+  default     = null
+}
+
+variable "allow_http" {
+  description = "Whether `base_url` may be plain http to another machine. The API key then goes over the network as it is."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "program" {
+  description = "The program: a name that is on the PATH of whatever runs Terraform, or a path. A command that runs it, with arguments of its own, may stand before it. Arguments for the program itself are not allowed: they would replace the module's query."
+  type        = list(string)
+  default     = ["openai-fine-tuning-job"]
+  nullable    = false
+}
