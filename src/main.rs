@@ -43,13 +43,16 @@ fn main() -> ExitCode {
         Err(error) => Err(error),
     };
     match request {
-        Ok(request) => report::exit_code(run(&request), &secrets),
+        Ok(request) => report::exit_code(run(&request), &request.endpoint.secrets),
         Err(usage_error) => report::error(2, &usage_error, &secrets),
     }
 }
 
 fn run(request: &Request) -> Result<()> {
-    let api = Api::new(&request.endpoint, request.timeout);
+    let mut api = Api::new(&request.endpoint, request.timeout);
+    if let Some(identity) = &request.identity {
+        api = api.with_identity(identity, request.timeout);
+    }
     let deadline = Deadline::timeout(request.timeout);
     let mut output = read(request, &api, &deadline)?;
     require::status(output.jobs(), &request.require_status)?;

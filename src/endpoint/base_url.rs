@@ -63,6 +63,13 @@ impl BaseUrl {
         is_https(&self.uri)
     }
 
+    /// Whether this is a server of OpenAI's, over https, however its name is spelled.
+    pub fn is_openai(&self) -> bool {
+        let host = self.uri.host().unwrap_or_default().to_ascii_lowercase();
+        let host = host.strip_suffix('.').unwrap_or(&host);
+        self.is_https() && host.strip_suffix("openai.com").is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+
     /// The host, with its port where that is not the scheme's own.
     pub fn host(&self) -> &str {
         self.uri.authority().map_or("", |authority| authority.as_str())
@@ -114,6 +121,25 @@ fn is_loopback(uri: &Uri) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_https_to_openai_com_and_below_is_openai() {
+        let is_openai = |text| BaseUrl::parse("base_url", text, true).unwrap().is_openai();
+        for text in ["https://api.openai.com/v1", "HTTPS://API.OpenAI.com./v1", "https://eu.api.openai.com:443"] {
+            assert!(is_openai(text), "{text}");
+        }
+        assert!(is_openai("https://openai.com"));
+        for text in [
+            "http://api.openai.com/v1",
+            "https://notopenai.com",
+            "https://openai.com.evil.example",
+            "https://openai.com..",
+            "https://api.openai.co",
+            "https://127.0.0.1/openai.com",
+        ] {
+            assert!(!is_openai(text), "{text}");
+        }
+    }
 
     #[test]
     fn base_urls_have_one_form() {

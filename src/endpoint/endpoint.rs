@@ -1,27 +1,28 @@
 //! Where requests go, how they get there, and what they carry: the query's values first, then those of the environment
 //! under the names that OpenAI's own SDKs read.
 
-use std::ffi::OsString;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail, ensure};
-use ureq::http::HeaderName;
-use ureq::tls::RootCerts;
+use anyhow::{Result, ensure};
+use ureq::http::{HeaderName, header};
+use ureq::tls::{ClientCert, RootCerts};
 
 use super::base_url::{self, BaseUrl};
+use super::client_certificate::{self, CERTIFICATE_VARIABLE, KEY_VARIABLE};
+use super::credential::{Credential, DEFAULT_KEY_VARIABLE, TOKEN_VARIABLES};
 use super::custom_headers;
 use super::proxy::Proxy;
 use super::roots;
+use super::variables::{Env, variable, visible_ascii};
 use crate::text::{Secret, Secrets};
 
 const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
-pub const DEFAULT_KEY_VARIABLE: &str = "OPENAI_API_KEY";
+/// With a client certificate, as OpenAI's guide on mutual TLS has it.
+const MTLS_BASE_URL: &str = "https://mtls.api.openai.com/v1";
 
 pub struct Endpoint {
     pub base_url: BaseUrl,
-    pub key: Secret,
-    /// The variable that `key` came from, to be named when the API refuses it.
-    pub key_variable: String,
+    pub credential: Credential,
     pub organization: Option<Named>,
     pub project: Option<Named>,
     /// They win over the program's own.
@@ -29,6 +30,10 @@ pub struct Endpoint {
     pub proxy: Option<Proxy>,
     /// `None` if no connection uses TLS.
     pub roots: Option<RootCerts>,
+    /// What the server is shown if it asks for one.
+    pub client_certificate: Option<ClientCert>,
+    /// Whether this is the API, and not a server that the program gets a token from.
+    pub is_api: bool,
     /// All that messages and results must not show.
     pub secrets: Secrets,
 }
@@ -58,47 +63,55 @@ pub struct Overrides<'a> {
 
 impl Endpoint {
     /// # Errors
-    /// A value of the query or a variable that cannot be used, and a missing key. No value that may be a secret is quoted.
-    pub fn new(overrides: Overrides, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Self> {
+    /// A value of the query or a variable that cannot be used, and a missing credential. No value that may be a secret is
+    /// quoted.
+    pub fn new(overrides: Overrides, env: &Env) -> Result<Self> {
         let variable = |name: &str| variable(name, env);
-        let header = |name| variable(name)?.map(|value| Named::new(name, value)).transpose();
         let allow_http = overrides.allow_http;
         let base_url = overrides.base_url.map(|text| BaseUrl::parse("base_url", text, allow_http)).transpose()?;
         let own = |name, value: Option<&str>| value.map(|value| Named::new(name, value.trim().into())).transpose();
         let organization = own("organization", overrides.organization)?;
         let project = own("project", overrides.project)?;
-        let key_variable = key_variable(overrides.key_variable)?;
-        let Some(key) = variable(&key_variable)? else {
-            bail!(
-                "no API key: set the environment variable {key_variable} where this program runs, \
-                 or name another variable with api_key_env"
-            );
-        };
-        let key = Secret::new(visible_ascii(&key_variable, key)?);
+        let named = overrides.key_variable.map(key_variable).transpose()?;
+        let mut custom_headers = custom_headers::parse(&variable(custom_headers::VARIABLE)?.unwrap_or_default())?;
+        if named.is_some() {
+            custom_headers.retain(|(name, _)| name != header::AUTHORIZATION);
+        }
+        let has_authorization = custom_headers.iter().any(|(name, _)| name == header::AUTHORIZATION);
+        let credential = Credential::choose(named, has_authorization, &variable)?;
+        let (client_certificate, key_lines) = client_certificate::load(env)?.unzip();
+        let default = if client_certificate.is_some() { MTLS_BASE_URL } else { DEFAULT_BASE_URL };
         let base_url = match (base_url, variable("OPENAI_BASE_URL")?) {
             (Some(base_url), _) => base_url,
             (None, Some(text)) => BaseUrl::parse("OPENAI_BASE_URL", &text, allow_http)?,
-            (None, None) => BaseUrl::parse("base_url", DEFAULT_BASE_URL, allow_http)?,
+            (None, None) => BaseUrl::parse("base_url", default, allow_http)?,
         };
         let proxy = Proxy::choose(&base_url, variable)?;
-        ensure!(
-            proxy.is_none() || base_url.is_https() || allow_http,
-            "{} is plain http, which would show the API key to the proxy in {}: \
-             list the host in NO_PROXY, or set allow_http to \"true\"",
-            base_url.name,
-            proxy.as_ref().map_or("", |proxy| &proxy.variable)
-        );
+        check_route(&base_url, proxy.as_ref(), client_certificate.is_some(), allow_http)?;
         let needs_tls = base_url.is_https() || proxy.as_ref().is_some_and(Proxy::is_https);
         if needs_tls {
             check_clock(SystemTime::now())?;
         }
-        let path = |name| env(name).filter(|value| !value.is_empty());
-        let roots = needs_tls.then(|| roots::load(path("SSL_CERT_FILE"), path("SSL_CERT_DIR"))).transpose()?;
-        let custom_headers = custom_headers::parse(&variable(custom_headers::VARIABLE)?.unwrap_or_default())?;
-        let secrets = secrets(Some(&key_variable), env);
+        let file = |name| env(name).filter(|value| !value.is_empty());
+        let roots = needs_tls.then(|| roots::load(file("SSL_CERT_FILE"), file("SSL_CERT_DIR"))).transpose()?;
+        let secrets = secrets(named, env);
+        key_lines.into_iter().flatten().for_each(|line| secrets.add(line));
+        let header = |name| variable(name)?.map(|value| Named::new(name, value)).transpose();
         let organization = organization.map_or_else(|| header("OPENAI_ORG_ID"), |value| Ok(Some(value)))?;
         let project = project.map_or_else(|| header("OPENAI_PROJECT_ID"), |value| Ok(Some(value)))?;
-        Ok(Endpoint { base_url, key, key_variable, organization, project, custom_headers, proxy, roots, secrets })
+        let endpoint = Endpoint {
+            base_url,
+            credential,
+            organization,
+            project,
+            custom_headers,
+            proxy,
+            roots,
+            client_certificate,
+            is_api: true,
+            secrets,
+        };
+        Ok(endpoint)
     }
 
     /// Where the organization came from, for messages; if there is none, the variable that could set it.
@@ -117,10 +130,63 @@ impl Endpoint {
         if is_custom { custom_headers::VARIABLE } else { name }
     }
 
-    /// The API's host, for messages.
+    /// Another server that the program needs. It gets nothing that is meant for the API.
+    pub(super) fn other(
+        &self,
+        base_url: BaseUrl,
+        client_certificate: Option<ClientCert>,
+        custom_headers: Vec<(HeaderName, String)>,
+        env: &Env,
+    ) -> Result<Self> {
+        let proxy = Proxy::choose(&base_url, |name| variable(name, env))?;
+        ensure!(
+            proxy.is_none() || base_url.is_https(),
+            "{} is plain http, which would show a token to the proxy in {}: list the host in NO_PROXY",
+            base_url.name,
+            proxy.as_ref().map_or("", |proxy| &proxy.variable)
+        );
+        check_route(&base_url, proxy.as_ref(), client_certificate.is_some(), false)?;
+        Ok(Endpoint {
+            base_url,
+            credential: Credential::CustomHeader,
+            organization: None,
+            project: None,
+            custom_headers,
+            proxy,
+            roots: self.roots.clone(),
+            client_certificate,
+            is_api: false,
+            secrets: self.secrets.clone(),
+        })
+    }
+
+    /// The server's host, for messages.
     pub fn host(&self) -> &str {
         self.base_url.host()
     }
+}
+
+/// Whether anybody would see what is not meant for them on the way to a server.
+fn check_route(base_url: &BaseUrl, proxy: Option<&Proxy>, has_certificate: bool, allow_http: bool) -> Result<()> {
+    let (name, proxy_variable) = (base_url.name, proxy.map_or("", |proxy| &proxy.variable));
+    ensure!(
+        !has_certificate || base_url.is_https(),
+        "{name} is plain http, over which no client certificate can be shown: use https, or unset {CERTIFICATE_VARIABLE} \
+         and {KEY_VARIABLE}"
+    );
+    // ureq would offer the certificate to both.
+    ensure!(
+        !has_certificate || !proxy.is_some_and(Proxy::is_https),
+        "the proxy in {proxy_variable} is reached over https, and would be shown the client certificate in \
+         {CERTIFICATE_VARIABLE}: use an http:// proxy, or list {} in NO_PROXY",
+        base_url.host()
+    );
+    ensure!(
+        proxy.is_none() || base_url.is_https() || allow_http,
+        "{name} is plain http, which would show the API key to the proxy in {proxy_variable}: list the host in NO_PROXY, \
+         or set allow_http to \"true\""
+    );
+    Ok(())
 }
 
 /// rustls panics at a time before 1970.
@@ -134,7 +200,7 @@ fn check_clock(now: SystemTime) -> Result<()> {
 
 /// What no message may show, known before the query is valid: what may be the API key, and what is secret in the custom
 /// headers, and values in the query of `OPENAI_BASE_URL` whose names say so.
-pub fn secrets(key_variable: Option<&str>, env: &dyn Fn(&str) -> Option<OsString>) -> Secrets {
+pub fn secrets(key_variable: Option<&str>, env: &Env) -> Secrets {
     let mut secrets = Secrets::default();
     for name in [Some(DEFAULT_KEY_VARIABLE), key_variable].into_iter().flatten() {
         if let Ok(Some(value)) = variable(name, env) {
@@ -144,24 +210,18 @@ pub fn secrets(key_variable: Option<&str>, env: &dyn Fn(&str) -> Option<OsString
     if let Ok(Some(url)) = variable("OPENAI_BASE_URL", env) {
         base_url::secrets(&url).for_each(|secret| secrets.add(secret));
     }
+    for name in TOKEN_VARIABLES {
+        if let Ok(Some(token)) = variable(name, env) {
+            secrets.add_token(&token);
+        }
+    }
     if let Ok(Some(text)) = variable(custom_headers::VARIABLE, env) {
         custom_headers::add_secrets(&text, &mut secrets);
     }
     secrets
 }
 
-/// An environment variable's value without surrounding blanks; an empty one is the same as none.
-fn variable(name: &str, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Option<String>> {
-    let Some(value) = env(name) else {
-        return Ok(None);
-    };
-    let value = value.into_string().ok();
-    let value = value.with_context(|| format!("the environment variable {name} is not UTF-8"))?;
-    Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty()))
-}
-
-fn key_variable(name: Option<&str>) -> Result<String> {
-    let name = name.unwrap_or(DEFAULT_KEY_VARIABLE);
+fn key_variable(name: &str) -> Result<&str> {
     // Not quoted: the likeliest mistake is to give the key itself.
     ensure!(
         name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
@@ -169,16 +229,7 @@ fn key_variable(name: Option<&str>) -> Result<String> {
         "api_key_env should be the NAME of the environment variable that holds the API key, \
          such as {DEFAULT_KEY_VARIABLE}: capitals, digits and underscores"
     );
-    Ok(name.into())
-}
-
-/// What a header may contain. The value is not quoted, as it may be a secret.
-fn visible_ascii(name: &str, value: String) -> Result<String> {
-    ensure!(
-        !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic()),
-        "{name} contains a blank, a control character or a character outside ASCII: copy the whole value, and nothing else"
-    );
-    Ok(value)
+    Ok(name)
 }
 
 #[cfg(test)]

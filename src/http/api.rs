@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::client::{Client, Get};
+use super::client::{Client, Request};
 use super::deadline::Deadline;
 use super::error::{Kind, RequestError, Retry};
+use super::exchange::TokenExchange;
 use super::send;
-use crate::endpoint::Endpoint;
+use super::token::Tokens;
+use crate::endpoint::{Endpoint, WorkloadIdentity};
 use crate::job::Job;
 use crate::text::{Line, format_time, quote, quote_at_most};
 
@@ -43,6 +45,12 @@ impl<'a> Api<'a> {
         Api { client: Client::new(endpoint, timeout) }
     }
 
+    /// The same with an access token, for which the identity is exchanged when the first request is sent.
+    pub fn with_identity(self, identity: &'a WorkloadIdentity, timeout: Duration) -> Self {
+        let exchange = TokenExchange::new(identity, timeout);
+        Api { client: self.client.with_tokens(Tokens::new(move |deadline| exchange.mint(deadline))) }
+    }
+
     /// How long the server's rate limit holds requests back from now on.
     pub fn rate_limit_delay(&self) -> Duration {
         self.client.pacing.delay(Instant::now())
@@ -50,7 +58,7 @@ impl<'a> Api<'a> {
 
     /// Retrieves fine-tuning jobs, in the order of the IDs: `GET /fine_tuning/jobs/{id}` in OpenAI's API reference.
     pub fn jobs(&self, ids: &[&str], deadline: &Deadline) -> Vec<Result<Job, RequestError>> {
-        let get = |id: &&str| Get { path: format!("fine_tuning/jobs/{id}"), query: Vec::new() };
+        let get = |id: &&str| Request::get(format!("fine_tuning/jobs/{id}"), Vec::new());
         let results = send::get_all(&self.client, &ids.iter().map(get).collect::<Vec<_>>(), deadline);
         let jobs = ids.iter().zip(results).map(|(id, result)| match result {
             Ok(answer) => self.job(id, answer),
@@ -80,11 +88,11 @@ impl<'a> Api<'a> {
     }
 
     fn with_advice_on_the_id(&self, error: RequestError) -> RequestError {
-        let Endpoint { key_variable: key, base_url, .. } = self.client.endpoint();
-        let base_url = base_url.name;
+        let Endpoint { credential, base_url, .. } = self.client.endpoint();
+        let (credential, base_url) = (credential.name(), base_url.name);
         let advice = match error.kind {
             Kind::Status { status: 404, from_api: true } => {
-                format!("check the ID, {base_url}, and that the API key in {key} belongs to the job's project")
+                format!("check the ID, {base_url}, and that {credential} belongs to the job's project")
             }
             Kind::Status { status: 404, .. } => format!("check the ID and {base_url}"),
             _ => return error,
@@ -178,7 +186,7 @@ impl<'a> Api<'a> {
     }
 
     fn get(&self, path: &str, query: Vec<(String, String)>, deadline: &Deadline) -> Result<Value, RequestError> {
-        send::get(&self.client, Get { path: path.into(), query }, deadline)
+        send::get(&self.client, Request::get(path.into(), query), deadline)
     }
 
     fn event_line(&self, event: &Value) -> Line {

@@ -1,12 +1,12 @@
-//! Sends one GET request, once, and returns JSON or one clear error.
+//! Sends one request, once, and returns JSON or one clear error.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use ureq::Agent;
 use ureq::http::StatusCode;
 use ureq::tls::TlsConfig;
+use ureq::{Agent, RequestBuilder};
 
 use super::connector;
 use super::deadline::Deadline;
@@ -15,13 +15,23 @@ use super::pacing::Pacing;
 use super::resolver::Resolver;
 use super::response;
 use super::retry::MAX_RETRIES;
+use super::token::Tokens;
 use super::transport_error::{self, Limits, MAX_BODY, MAX_HEADERS};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Credential, Endpoint};
+use crate::text::Secret;
 
-/// A GET request of the API: the path below its address, and the query's pairs, whose values may have any characters.
-pub(super) struct Get {
+/// A request: the path below the server's address, and the query's pairs, whose values may have any characters.
+pub(super) struct Request {
     pub(super) path: String,
     pub(super) query: Vec<(String, String)>,
+    /// What is posted; `None` for a GET request.
+    pub(super) body: Option<Value>,
+}
+
+impl Request {
+    pub(super) fn get(path: String, query: Vec<(String, String)>) -> Self {
+        Request { path, query, body: None }
+    }
 }
 
 /// How many connections are kept alive at once.
@@ -38,6 +48,8 @@ pub(super) struct Client<'a> {
     pub(super) pacing: Pacing,
     has_succeeded: AtomicBool,
     endpoint: &'a Endpoint,
+    /// Where access tokens come from, if the endpoint's credential is one.
+    tokens: Option<Tokens<'a>>,
     /// How long an attempt may take: a third of the timeout, so that one that hangs leaves time for two retries.
     attempt: Duration,
 }
@@ -48,9 +60,14 @@ impl<'a> Client<'a> {
         Self::with_resolver(endpoint, timeout, Resolver::new())
     }
 
+    /// The same with requests that carry access tokens.
+    pub(super) fn with_tokens(self, tokens: Tokens<'a>) -> Self {
+        Client { tokens: Some(tokens), ..self }
+    }
+
     pub(super) fn with_resolver(endpoint: &'a Endpoint, timeout: Duration, resolver: Resolver) -> Self {
         let attempt = timeout / (MAX_RETRIES + 1);
-        let mut tls = TlsConfig::builder();
+        let mut tls = TlsConfig::builder().client_cert(endpoint.client_certificate.clone());
         if let Some(roots) = &endpoint.roots {
             tls = tls.root_certs(roots.clone());
         }
@@ -76,6 +93,7 @@ impl<'a> Client<'a> {
             pacing: Pacing::default(),
             has_succeeded: AtomicBool::new(false),
             endpoint,
+            tokens: None,
             attempt,
         }
     }
@@ -94,9 +112,10 @@ impl<'a> Client<'a> {
     }
 
     /// The custom headers, and the program's own as far as they do not replace them.
-    fn headers(&self) -> Vec<(&str, String)> {
-        let Endpoint { key, organization, project, custom_headers, .. } = self.endpoint;
-        let mut headers = vec![("authorization", format!("Bearer {}", key.expose()))];
+    fn headers(&self, token: Option<&Secret>) -> Vec<(&str, String)> {
+        let Endpoint { credential, organization, project, custom_headers, .. } = self.endpoint;
+        let key = if let Credential::Key { key, .. } = credential { Some(key) } else { token };
+        let mut headers: Vec<_> = key.iter().map(|key| ("authorization", format!("Bearer {}", key.expose()))).collect();
         headers.extend(organization.iter().map(|named| ("openai-organization", named.value.clone())));
         headers.extend(project.iter().map(|named| ("openai-project", named.value.clone())));
         headers.retain(|(name, _)| custom_headers.iter().all(|(custom, _)| custom != name));
@@ -104,9 +123,22 @@ impl<'a> Client<'a> {
         headers
     }
 
-    /// Sends a request once.
-    pub(super) fn attempt(&self, request: &Get, deadline: &Deadline) -> Result<Value, RequestError> {
-        let (result, connects) = connector::noting_connections(|| self.send(request, deadline));
+    /// Sends a request once, with an access token if it needs one.
+    pub(super) fn attempt(&self, request: &Request, deadline: &Deadline) -> Result<Value, RequestError> {
+        let Some(tokens) = &self.tokens else {
+            return self.attempt_with(None, request, deadline);
+        };
+        let token = tokens.token(deadline)?;
+        tokens.note(&token, self.attempt_with(Some(&token.secret), request, deadline))
+    }
+
+    fn attempt_with(
+        &self,
+        token: Option<&Secret>,
+        request: &Request,
+        deadline: &Deadline,
+    ) -> Result<Value, RequestError> {
+        let (result, connects) = connector::noting_connections(|| self.send(token, request, deadline));
         result.map_err(|error| match error.kind {
             Kind::Connection => {
                 self.resolver.refresh();
@@ -119,20 +151,23 @@ impl<'a> Client<'a> {
         })
     }
 
-    fn send(&self, Get { path, query }: &Get, deadline: &Deadline) -> Result<Value, RequestError> {
+    fn send(&self, token: Option<&Secret>, request: &Request, deadline: &Deadline) -> Result<Value, RequestError> {
+        let Request { path, query, body } = request;
         let attempt = deadline.left(Instant::now()).min(self.attempt);
         let limits = Limits { connect: CONNECT_TIMEOUT.min(attempt), attempt, deadline };
         let url = self.endpoint.base_url.join(path);
-        let mut request = self.agent.get(url).query_pairs(query.iter().map(|(key, value)| (&**key, &**value)));
-        // Only if it differs from the agent's own: ureq then builds its whole TLS configuration again.
-        if attempt < self.attempt {
-            request = request.config().timeout_global(Some(attempt)).build();
-        }
-        for (name, value) in self.headers() {
-            request = request.header(name, value);
-        }
+        let sent = match body {
+            None => {
+                let query = query.iter().map(|(key, value)| (&**key, &**value));
+                self.prepare(self.agent.get(url).query_pairs(query), token, attempt).call()
+            }
+            Some(body) => {
+                let request = self.agent.post(url).content_type("application/json");
+                self.prepare(request, token, attempt).send(body.to_string())
+            }
+        };
         let explain = |error, is_body| transport_error::explain(&error, self.endpoint, limits, is_body);
-        let mut response = request.call().map_err(|error| explain(error, false))?;
+        let mut response = sent.map_err(|error| explain(error, false))?;
         let body = response.body_mut().with_config().limit(MAX_BODY).read_to_vec();
         if response.status() != StatusCode::OK {
             let body = body.unwrap_or_default();
@@ -141,5 +176,21 @@ impl<'a> Client<'a> {
         }
         let body = body.map_err(|error| explain(error, true))?;
         response::parse(response.headers(), &body, self.endpoint)
+    }
+
+    fn prepare<B>(
+        &self,
+        mut request: RequestBuilder<B>,
+        token: Option<&Secret>,
+        attempt: Duration,
+    ) -> RequestBuilder<B> {
+        // Only if it differs from the agent's own: ureq then builds its whole TLS configuration again.
+        if attempt < self.attempt {
+            request = request.config().timeout_global(Some(attempt)).build();
+        }
+        for (name, value) in self.headers(token) {
+            request = request.header(name, value);
+        }
+        request
     }
 }

@@ -37,6 +37,8 @@ pub enum Kind {
     Status { status: u16, from_api: bool },
     /// No response that can be used.
     Response,
+    /// No access token to send it with: the exchange was refused, or could not be made.
+    TokenExchange { is_refused: bool },
 }
 
 /// What may help against an error.
@@ -48,6 +50,8 @@ pub enum Retry {
     Later,
     /// A retry after the pause that the server names, else after the backoff.
     After(Option<Duration>),
+    /// A new access token, which the next attempt gets.
+    NewToken,
     /// Fewer requests: the next one after the pause that the server names, else at the rate that `pacing` finds.
     RateLimited(Option<Duration>),
 }
@@ -74,10 +78,15 @@ impl RequestError {
         self.notes.iter().fold(self.message.clone(), |reason, note| format!("{reason} ({note})"))
     }
 
-    /// Whether the API has refused the request for good: the key, the permission, or the job's ID; or whether the server
-    /// cannot answer it (501).
+    /// Whether the API has refused the request for good: the key, the permission, or the job's ID, or the identity; or whether
+    /// the server cannot answer it (501).
     pub fn is_api_refusal(&self) -> bool {
-        matches!(self.kind, Kind::Status { status: 401 | 403 | 404, from_api: true } | Kind::Status { status: 501, .. })
+        matches!(
+            self.kind,
+            Kind::Status { status: 401 | 403 | 404, from_api: true }
+                | Kind::Status { status: 501, .. }
+                | Kind::TokenExchange { is_refused: true }
+        )
     }
 
     /// Whether all other requests of a batch would be refused in the same way. What a gateway says counts only as long as
@@ -86,6 +95,7 @@ impl RequestError {
         match self.kind {
             Kind::Status { status: 401 | 403, from_api: true } => true,
             Kind::Status { status: 300..=399 | 401 | 403, .. } => !has_succeeded,
+            Kind::TokenExchange { .. } => true,
             _ => false,
         }
     }

@@ -6,6 +6,7 @@ mod client;
 mod connector;
 mod deadline;
 mod error;
+mod exchange;
 mod pacing;
 mod resolver;
 mod response;
@@ -15,6 +16,7 @@ mod send;
 #[cfg(test)]
 pub mod test_server;
 mod tls_error;
+mod token;
 mod transport_error;
 
 pub use api::{Api, Event};

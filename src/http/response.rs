@@ -8,7 +8,7 @@ use ureq::http::{HeaderMap, StatusCode};
 use super::deadline::{Deadline, MAX_TIMEOUT};
 use super::error::{Kind, RequestError, Retry};
 use super::retry;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{CERTIFICATE_VARIABLE, Credential, Endpoint, KEY_VARIABLE};
 use crate::text::quote;
 
 /// The longest plain text whose first line is taken for a server's words, in bytes.
@@ -42,9 +42,10 @@ pub(super) fn parse(headers: &HeaderMap, body: &[u8], endpoint: &Endpoint) -> Re
         };
         RequestError::new(format!("{host} {message}"), advice, retry, Kind::Response).with_note(request_id())
     })?;
-    if endpoint.secrets.are_in_json(&answer.to_string()) {
-        let message =
-            format!("{host} sent a response that contains a secret (the API key, or a value in OPENAI_CUSTOM_HEADERS)");
+    if endpoint.is_api && endpoint.secrets.are_in_json(&answer.to_string()) {
+        let message = format!(
+            "{host} sent a response that contains a secret (a key, a token, or a value in OPENAI_CUSTOM_HEADERS)"
+        );
         let advice =
             "remove it there, from the job's metadata for instance: it must not get into Terraform's state".into();
         return Err(RequestError::new(message, advice, Retry::Never, Kind::Response).with_note(request_id()));
@@ -90,25 +91,29 @@ pub(super) fn refusal(
 
 /// What to do about a refusal, apart from a rate limit. The codes are OpenAI's own.
 fn advice(status: u16, code: Option<&str>, from_api: bool, endpoint: &Endpoint) -> String {
-    let (key, base_url) = (&endpoint.key_variable, endpoint.base_url.name);
+    let (credential, base_url) = (endpoint.credential.name(), endpoint.base_url.name);
     let advice = match (status, code) {
         (400..=499, Some("mismatched_organization" | "invalid_organization")) => {
-            format!("check {}: the API key in {key} is not of that organization", endpoint.organization_source())
+            format!("check {}: {credential} is not of that organization", endpoint.organization_source())
         }
         (400..=499, Some("mismatched_project" | "invalid_project")) => {
-            format!("check {}: the API key in {key} is not of that project", endpoint.project_source())
+            format!("check {}: {credential} is not of that project", endpoint.project_source())
         }
         (400..=499, Some("incorrect_hostname")) => {
             format!("set {base_url} to the address of the project's region, such as https://us.api.openai.com/v1")
         }
+        (400..=499, Some(code)) if code.contains("certificate") => match endpoint.client_certificate {
+            Some(_) => format!("check {CERTIFICATE_VARIABLE}"),
+            None => format!("set {CERTIFICATE_VARIABLE} and {KEY_VARIABLE}"),
+        },
         (301 | 302 | 303 | 307 | 308, _) => {
             format!("redirects are not followed: set {base_url} to the API's own address")
         }
-        (401, _) if from_api => format!("check the API key in {key}"),
+        (401, _) if from_api => format!("check {credential}"),
         (403, _) if from_api => {
-            format!("check what the API key in {key} may do, and for which organization and project")
+            format!("check what {credential} may do, and for which organization and project")
         }
-        (401 | 403, _) => format!("check {base_url}, and the API key in {key}"),
+        (401 | 403, _) => format!("check {base_url}, and {credential}"),
         (429, _) => "reduce the request rate".into(),
         (404 | 501, _) => format!("check {base_url}"),
         (500.., _) => "try again later".into(),
@@ -116,7 +121,9 @@ fn advice(status: u16, code: Option<&str>, from_api: bool, endpoint: &Endpoint) 
         _ => format!("check {base_url}"),
     };
     // Headers of a gateway may be what it refuses, or replace the program's own.
-    let names_headers = matches!(status, 401 | 403) && !endpoint.custom_headers.is_empty();
+    let names_headers = matches!(status, 401 | 403)
+        && !endpoint.custom_headers.is_empty()
+        && !matches!(endpoint.credential, Credential::CustomHeader);
     if names_headers { format!("{advice}; check OPENAI_CUSTOM_HEADERS too") } else { advice }
 }
 
@@ -133,9 +140,12 @@ pub(super) fn rate_limit_advice(pause: Option<Duration>, deadline: &Deadline) ->
     format!("reduce the request rate{}", more_time.unwrap_or_default())
 }
 
-/// What a server says of a refusal: in the API's form, in those of gateways, of AWS and of FastAPI, as the title of a page,
+/// What a server says of a refusal: in the API's form, in that of OAuth (RFC 6749, section 5.2), in those of gateways, of AWS and of FastAPI, as the title of a page,
 /// or as plain text.
 fn own_words(answer: &Value, body: &[u8]) -> Option<String> {
+    if let (Some(error), Some(description)) = (answer["error"].as_str(), answer["error_description"].as_str()) {
+        return Some(format!("{error}: {description}"));
+    }
     let in_json = non_empty(answer["error"]["message"].as_str()).or_else(|| words(answer));
     in_json.or_else(|| title(&String::from_utf8_lossy(body))).or_else(|| first_line(body))
 }

@@ -12,6 +12,8 @@ use super::error::{Kind, RequestError, Retry};
 pub(super) const MAX_RETRIES: u32 = 2;
 /// How often a request is sent at most while the answer is 503 and other requests of the run succeed.
 const MAX_UNAVAILABLE: u32 = 12;
+/// How often a request is sent again with a new access token.
+const MAX_RENEWALS: u32 = 2;
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 /// As long as the longest wait. A time that is much further away is more than an `Instant` can hold.
@@ -24,6 +26,8 @@ pub(super) struct Situation {
     pub(super) retries: u32,
     /// How often the request was answered with 503 before, without `Retry-After`.
     pub(super) unavailable: u32,
+    /// How often it was sent again with a new access token.
+    pub(super) renewals: u32,
     /// How often in a row the connection failed before.
     pub(super) failures: u32,
     /// Whether any request of the batch has been answered.
@@ -60,9 +64,12 @@ pub(super) enum NextRequest {
 
 /// Decides what comes after an attempt failed with this error. A pause that does not fit into the time left is not begun.
 pub(super) fn after(error: &RequestError, situation: &Situation) -> Next {
-    let Situation { retries, failures, left, jitter, .. } = *situation;
+    let Situation { retries, renewals, failures, left, jitter, .. } = *situation;
     let fitting = |pause: Duration| Some(pause).filter(|pause| *pause < left);
     let pause = match (error.kind, error.retry) {
+        // The exchange has had retries of its own.
+        (Kind::TokenExchange { .. }, _) => None,
+        (_, Retry::NewToken) => (renewals < MAX_RENEWALS).then_some(Duration::ZERO),
         // It never reached the server, so another connection may send it at once.
         (Kind::Connection | Kind::Stale, _) => Some(Duration::ZERO),
         // The rate limit of a server that does not say so; but a job that always gets it is no matter of the rate.
@@ -90,7 +97,8 @@ pub(super) fn after(error: &RequestError, situation: &Situation) -> Next {
 
 /// Whether an attempt that failed with this error costs the request one of its retries.
 pub(super) fn costs_a_retry(error: &RequestError) -> bool {
-    !matches!(error.kind, Kind::Connection | Kind::Stale) && !matches!(error.retry, Retry::RateLimited(_))
+    !matches!(error.kind, Kind::Connection | Kind::Stale)
+        && !matches!(error.retry, Retry::RateLimited(_) | Retry::NewToken)
 }
 
 /// Whether the answer was 503, and named no pause.
@@ -210,6 +218,11 @@ mod tests {
             (status(503, false), Retry::RateLimited(None), rejected(11, 100), End, Some(now)),
             (status(503, false), named_limit, rejected(99, 100), Again(millis(100)), Some(now)),
             (status(429, false), Retry::RateLimited(None), rejected(99, 100), Again(millis(100)), Some(now)),
+            // A new access token costs no retry.
+            (status(401, true), Retry::NewToken, third, Again(now), Some(now)),
+            (status(401, true), Retry::NewToken, Situation { renewals: 2, ..first }, EndAll, Some(now)),
+            (Kind::TokenExchange { is_refused: false }, transient, succeeded, EndAll, Some(millis(500))),
+            (Kind::TokenExchange { is_refused: true }, Retry::Never, succeeded, EndAll, None),
             // What concerns all requests.
             (status(401, true), Retry::Never, succeeded, EndAll, Some(now)),
             (status(403, true), Retry::Never, first, EndAll, Some(now)),

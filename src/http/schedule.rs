@@ -60,6 +60,7 @@ struct Tried {
     retries: u32,
     /// How often it was answered with 503 without `Retry-After`.
     unavailable: u32,
+    renewals: u32,
     /// Why the last attempt failed.
     error: Option<RequestError>,
     result: Option<Result<Value, RequestError>>,
@@ -71,7 +72,15 @@ impl Schedule {
             waiting: (0..requests).map(|index| (now, index)).collect(),
             under_way: 0,
             requests: (0..requests)
-                .map(|_| Tried { due: now, attempts: 0, retries: 0, unavailable: 0, error: None, result: None })
+                .map(|_| Tried {
+                    due: now,
+                    attempts: 0,
+                    retries: 0,
+                    unavailable: 0,
+                    renewals: 0,
+                    error: None,
+                    result: None,
+                })
                 .collect(),
             answered: 0,
             connections,
@@ -129,6 +138,7 @@ impl Schedule {
         let situation = Situation {
             retries: tried.retries,
             unavailable: tried.unavailable,
+            renewals: tried.renewals,
             failures: connection.failures,
             any_answered: self.answered > 0,
             others_work: self.connections > 1 && self.answered > connection.answered,
@@ -139,6 +149,7 @@ impl Schedule {
         tried.attempts += u32::from(!matches!(error.kind, Kind::Connection | Kind::Stale));
         tried.retries += u32::from(retry::costs_a_retry(&error));
         tried.unavailable += u32::from(retry::is_unavailable(&error));
+        tried.renewals += u32::from(error.retry == Retry::NewToken);
         match error.kind {
             Kind::Stale => {}
             kind if kind.is_answer() => (self.answered, connection.failures) = (self.answered + 1, 0),
@@ -185,6 +196,8 @@ impl Schedule {
 /// Notes how often the request was sent, or for how long a server asked to wait that was asked once.
 fn with_attempts(error: RequestError, attempts: u32, next: &NextRequest, deadline: &Deadline) -> RequestError {
     let note = match (attempts, error.retry) {
+        // It counts the attempts of the exchange.
+        _ if matches!(error.kind, Kind::TokenExchange { .. }) => None,
         (2.., _) => Some(format!("after {attempts} attempts")),
         (_, Retry::After(Some(pause)) | Retry::RateLimited(Some(pause))) if *next == NextRequest::End => {
             Some(format!("Retry-After is {}, more than {} leaves", duration(pause), deadline.key))
@@ -410,6 +423,28 @@ mod tests {
         });
         assert_eq!(played.sent.len(), 2);
         assert_eq!(played.errors(), ["no key"; 9]);
+    }
+
+    #[test]
+    fn a_new_token_is_tried_at_once_and_twice_at_most() {
+        let unauthorized =
+            |retry| RequestError { retry, ..error("no token", Kind::Status { status: 401, from_api: true }) };
+        let played = play((3, 3), TIMEOUT, |sent| match (sent.index, sent.at.as_millis()) {
+            (0, _) | (_, 0) => (10, Err(unauthorized(Retry::NewToken))),
+            _ => (10, Ok(Value::Null)),
+        });
+        assert_eq!((played.times(0), played.times(1)), (vec![0, 10, 20], vec![0, 10]));
+        let error = played.results[0].as_ref().unwrap_err();
+        assert_eq!(error.reason(), "no token (after 3 attempts)");
+        assert!(played.results[1..].iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn a_failed_token_exchange_ends_the_batch() {
+        let failed = || error("no exchange", Kind::TokenExchange { is_refused: false });
+        let played = play((9, 2), TIMEOUT, |_| (10, Err(failed())));
+        assert_eq!((played.sent.len(), played.end.as_millis()), (2, 10));
+        assert_eq!(played.errors(), ["no exchange"; 9]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::client::{Client, Get, MAX_CONNECTIONS};
+use super::client::{Client, MAX_CONNECTIONS, Request};
 use super::deadline::Deadline;
 use super::error::{Kind, RequestError, Retry};
 use super::response::rate_limit_advice;
@@ -16,13 +16,13 @@ use super::schedule::{Connection, Schedule, Step};
 use crate::text::duration;
 
 /// Sends one request.
-pub(super) fn get(client: &Client, request: Get, deadline: &Deadline) -> Result<Value, RequestError> {
+pub(super) fn get(client: &Client, request: Request, deadline: &Deadline) -> Result<Value, RequestError> {
     get_all(client, &[request], deadline).remove(0)
 }
 
 /// Sends all of these, over several connections at once, and returns the results in the same order. One request's error
 /// keeps no other from being sent, unless it concerns them all: then those that are left get the same error.
-pub(super) fn get_all(client: &Client, requests: &[Get], deadline: &Deadline) -> Vec<Result<Value, RequestError>> {
+pub(super) fn get_all(client: &Client, requests: &[Request], deadline: &Deadline) -> Vec<Result<Value, RequestError>> {
     let connections = MAX_CONNECTIONS.min(requests.len());
     let schedule = Mutex::new(Schedule::new(requests.len(), connections, deadline, Instant::now()));
     let the_loop = Loop { client, requests, deadline, schedule, changed: Condvar::new() };
@@ -39,7 +39,7 @@ pub(super) fn get_all(client: &Client, requests: &[Get], deadline: &Deadline) ->
 
 struct Loop<'a> {
     client: &'a Client<'a>,
-    requests: &'a [Get],
+    requests: &'a [Request],
     deadline: &'a Deadline,
     schedule: Mutex<Schedule>,
     changed: Condvar,
@@ -127,8 +127,8 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(60);
 
-    fn path() -> Get {
-        Get { path: "x".into(), query: Vec::new() }
+    fn path() -> Request {
+        Request::get("x".into(), Vec::new())
     }
 
     /// Addresses that never answer: each listener's queue is filled until it takes no more.

@@ -4,6 +4,7 @@ use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, OtherError};
 
 use super::error::{Kind, RequestError, Retry};
+use crate::endpoint::{CERTIFICATE_VARIABLE, Endpoint, KEY_VARIABLE};
 use crate::text::{Secrets, format_date, quote_at_most};
 
 /// What is wrong, and what to do about it.
@@ -22,16 +23,11 @@ const BAD_SIGNATURE: (&str, &str) = (
 const WRONG_PURPOSE: (&str, &str) =
     ("its certificate is not meant for a server", "have it reissued with the extended key usage serverAuth");
 const REVOKED: (&str, &str) = ("its certificate has been revoked", "have it replaced");
-const CLIENT_CERTIFICATE: (&str, &str) =
-    ("it requires a client certificate, which this program cannot send", "have it accept clients without one");
+const FROM_PROXY: (&str, &str) =
+    ("it requires a client certificate, which this program sends to no proxy", "have it accept clients without one");
 const OLD_TLS: (&str, &str) = (
     "it supports no version or cipher suite of TLS that this program does",
     "have it support TLS 1.2 or 1.3 with a modern cipher suite",
-);
-const REFUSED: (&str, &str) = (
-    "it requires a client certificate, which this program cannot send, or has no cipher suite or kind of certificate in \
-     common with this program",
-    "have it accept clients without one, with a modern cipher suite and an RSA, P-256, P-384 or Ed25519 certificate",
 );
 const RENEW: &str = "have it renewed, or correct this machine's clock";
 
@@ -40,16 +36,11 @@ const MAX_NAMES: usize = 200;
 
 /// Explains a failed handshake with `peer`, which is named in `source`. What certificates say is not retried; all else may be
 /// transient.
-pub(super) fn explain(error: &rustls::Error, peer: &str, source: &str, secrets: &Secrets) -> RequestError {
-    use AlertDescription::{AccessDenied, BadCertificate, CertificateRequired, UnknownCA};
-
+pub(super) fn explain(error: &rustls::Error, peer: &str, source: &str, endpoint: &Endpoint) -> RequestError {
     let transient = Retry::After(None);
     let ((reason, advice), retry) = match error {
-        rustls::Error::InvalidCertificate(error) => (certificate(error, source, secrets), Retry::Never),
-        rustls::Error::AlertReceived(CertificateRequired | BadCertificate | UnknownCA | AccessDenied) => {
-            (explained(CLIENT_CERTIFICATE), Retry::Never)
-        }
-        rustls::Error::AlertReceived(alert) => (self::alert(*alert, source), transient),
+        rustls::Error::InvalidCertificate(error) => (certificate(error, source, &endpoint.secrets), Retry::Never),
+        rustls::Error::AlertReceived(alert) => self::alert(*alert, source, endpoint),
         rustls::Error::InvalidMessage(_) => {
             (("it does not speak TLS".into(), format!("check the scheme and the port in {source}")), Retry::Never)
         }
@@ -65,16 +56,68 @@ fn explained((reason, advice): (&str, &str)) -> Explanation {
     (reason.into(), advice.into())
 }
 
-fn alert(alert: AlertDescription, source: &str) -> Explanation {
-    use AlertDescription::{HandshakeFailure, InsufficientSecurity, ProtocolVersion, UnrecognisedName};
+/// What the peer says, and whether that may pass.
+fn alert(alert: AlertDescription, source: &str, endpoint: &Endpoint) -> (Explanation, Retry) {
+    use AlertDescription::{
+        AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked, CertificateUnknown,
+        HandshakeFailure, InsufficientSecurity, ProtocolVersion, UnknownCA, UnrecognisedName, UnsupportedCertificate,
+    };
 
-    match alert {
+    let explanation = match alert {
+        CertificateRequired | BadCertificate | UnknownCA | AccessDenied => {
+            return (client_certificate(alert, source, endpoint), Retry::Never);
+        }
+        CertificateExpired | CertificateRevoked | CertificateUnknown | UnsupportedCertificate
+            if endpoint.client_certificate.is_some() =>
+        {
+            return (client_certificate(alert, source, endpoint), Retry::Never);
+        }
         ProtocolVersion => explained(OLD_TLS),
         // Also what servers with TLS 1.2 say when a client certificate is missing.
-        HandshakeFailure | InsufficientSecurity => explained(REFUSED),
+        HandshakeFailure | InsufficientSecurity => refused(endpoint),
         UnrecognisedName => ("it does not serve this host name".into(), format!("check {source}")),
         other => (format!("it ended the handshake with TLS alert {}", u8::from(other)), "try again later".into()),
+    };
+    (explanation, Retry::After(None))
+}
+
+/// The peer wants a client certificate, or another one.
+fn client_certificate(alert: AlertDescription, source: &str, endpoint: &Endpoint) -> Explanation {
+    use AlertDescription::{CertificateExpired, CertificateRequired, CertificateRevoked, UnknownCA};
+
+    if source != endpoint.base_url.name {
+        return explained(FROM_PROXY);
     }
+    if endpoint.client_certificate.is_none() {
+        let advice = format!("set {CERTIFICATE_VARIABLE} and {KEY_VARIABLE}");
+        return ("it requires a client certificate".into(), advice);
+    }
+    let (reason, advice) = match alert {
+        CertificateExpired => ("it says that the client certificate has expired", "have it renewed"),
+        CertificateRevoked => ("it says that the client certificate has been revoked", "have it replaced"),
+        UnknownCA => (
+            "it does not know the certificate authority (CA) of the client certificate",
+            "have the CA registered there, and put the intermediate certificates behind the first one",
+        ),
+        CertificateRequired => ("it accepts no client certificate of this kind", "use one that it accepts"),
+        _ => ("it does not accept the client certificate", "use one that it accepts"),
+    };
+    (reason.into(), format!("check {CERTIFICATE_VARIABLE}: {advice}"))
+}
+
+fn refused(endpoint: &Endpoint) -> Explanation {
+    let certificate = if endpoint.client_certificate.is_some() {
+        format!("check {CERTIFICATE_VARIABLE}")
+    } else {
+        format!("set {CERTIFICATE_VARIABLE} and {KEY_VARIABLE}")
+    };
+    let kinds = "with a modern cipher suite and an RSA, P-256, P-384 or Ed25519 certificate";
+    (
+        "it requires another client certificate than it got, or has no cipher suite or kind of certificate in common with \
+         this program"
+            .into(),
+        format!("{certificate} if it requires one, else have it work {kinds}"),
+    )
 }
 
 fn certificate(error: &CertificateError, source: &str, secrets: &Secrets) -> Explanation {
@@ -190,10 +233,11 @@ fn system_verifier(text: &str) -> Explanation {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::test_server;
     use super::*;
 
     fn line(error: rustls::Error) -> String {
-        let line = explain(&error, "HOST", "base_url", &Secrets::default()).to_string();
+        let line = explain(&error, "HOST", "base_url", &test_server::endpoint("a.test")).to_string();
         line.strip_prefix("the TLS handshake with HOST failed: ").unwrap().to_owned()
     }
 
@@ -270,7 +314,7 @@ mod tests {
 
     #[test]
     fn only_what_certificates_say_is_not_retried() {
-        let retry = |error| explain(&error, "HOST", "base_url", &Secrets::default()).retry;
+        let retry = |error| explain(&error, "HOST", "base_url", &test_server::endpoint("a.test")).retry;
         assert_eq!(retry(rustls::Error::InvalidCertificate(CertificateError::Expired)), Retry::Never);
         assert_eq!(retry(rustls::Error::AlertReceived(AlertDescription::InternalError)), Retry::After(None));
         assert_eq!(retry(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)), Retry::Never);

@@ -53,7 +53,7 @@ pub(super) fn explain(error: &Error, endpoint: &Endpoint, limits: Limits, is_bod
     }
     // In TLS 1.3, a server says only after the handshake that it wants a client certificate.
     if let Some(error) = rustls_error(error).filter(|_| !is_body) {
-        return tls_error::explain(error, endpoint.host(), endpoint.base_url.name, &endpoint.secrets);
+        return tls_error::explain(error, endpoint.host(), endpoint.base_url.name, endpoint);
     }
     response(error, endpoint, limits, is_body)
 }
@@ -80,7 +80,7 @@ fn lookup(error: &LookupError, endpoint: &Endpoint, limits: Limits) -> RequestEr
 fn connection(error: &ConnectError, endpoint: &Endpoint, limits: Limits) -> RequestError {
     let (peer, source) = peer(endpoint, error.is_direct || error.step == Step::Proxy);
     if let Some(error) = rustls_error(&error.error) {
-        return tls_error::explain(error, &peer, source, &endpoint.secrets);
+        return tls_error::explain(error, &peer, source, endpoint);
     }
     let message = match (error.step, &error.error) {
         (Step::Proxy, error) => return proxy(error, endpoint, limits),

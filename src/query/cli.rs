@@ -83,9 +83,33 @@ Filters, for most_recent and list:
 {filters}
 Other query keys:
 {others}
+Environment:
+{ENVIRONMENT}
 Options:
   -h, --help          print this
   -V, --version       print the version
 "
     )
 }
+
+/// The variables that are read, in `--help`.
+const ENVIRONMENT: &str = "  \
+  OPENAI_API_KEY      the API key
+  OPENAI_BASE_URL, OPENAI_ORG_ID, OPENAI_PROJECT_ID
+                      where requests go, and for whom, unless the query says so
+  OPENAI_CUSTOM_HEADERS
+                      lines of Name: value, sent with every request to the API
+  OPENAI_IDENTITY_PROVIDER_ID, OPENAI_SERVICE_ACCOUNT_ID
+                      both: workload identity in place of a key; it suffices in GitHub Actions with permissions:
+                      id-token: write, and in HCP Terraform with TFC_WORKLOAD_IDENTITY_AUDIENCE_OPENAI
+  OPENAI_IDENTITY_TOKEN_FILE, OPENAI_IDENTITY_TOKEN
+                      elsewhere: the identity as a JWT, in a file or by itself; else it is the client certificate
+  OPENAI_WIF_AUDIENCE
+                      in GitHub Actions: the identity's audience (default https://api.openai.com/v1)
+  OPENAI_MTLS_CLIENT_CERT_FILE, OPENAI_MTLS_CLIENT_KEY_FILE
+                      PEM files of a client certificate, for https://mtls.api.openai.com/v1 by default
+  HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY
+                      proxies, and what bypasses them
+  SSL_CERT_FILE, SSL_CERT_DIR
+                      the root certificates, in place of the system's
+";

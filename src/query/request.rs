@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::json_values::{JOB_IDS, MODEL_IDS, metadata};
 use super::keys::{self, Form, Group, KEYS, Key};
 use super::query::{Query, quoted_value};
-use crate::endpoint::{Endpoint, Overrides};
+use crate::endpoint::{Endpoint, Overrides, WorkloadIdentity};
 use crate::job::{FINAL_STATUSES, Filters, STATUSES, is_id};
 use crate::text::{self, Secrets};
 
@@ -35,6 +35,8 @@ pub struct Request {
     /// For all network work together: one job, all IDs, all pages, or one poll of a wait.
     pub timeout: Duration,
     pub endpoint: Endpoint,
+    /// What is exchanged for the endpoint's access token, if that is its credential.
+    pub identity: Option<WorkloadIdentity>,
 }
 
 /// Which jobs to read, or which models to look up.
@@ -64,8 +66,19 @@ impl Request {
             allow_http: flag(query, "allow_http")?,
         };
         let endpoint = Endpoint::new(overrides, env)?;
+        let identity = WorkloadIdentity::new(&endpoint, env)?;
         without_secrets(query, &endpoint.secrets)?;
-        Ok(Request { selector, wait, require_status, availability, require_available, checkpoints, timeout, endpoint })
+        Ok(Request {
+            selector,
+            wait,
+            require_status,
+            availability,
+            require_available,
+            checkpoints,
+            timeout,
+            endpoint,
+            identity,
+        })
     }
 }
 

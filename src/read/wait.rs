@@ -94,7 +94,7 @@ impl Waiting<'_> {
     /// Whether this error is permanent. Once the job has been read, only the API's own refusal is: the address and the
     /// key were right.
     fn is_ended_by(&self, error: &RequestError) -> bool {
-        if self.job.is_some() { error.is_api_refusal() } else { error.retry == Retry::Never }
+        if self.job.is_some() { error.is_api_refusal() } else { matches!(error.retry, Retry::Never | Retry::NewToken) }
     }
 
     fn note(&mut self, result: Result<Job, RequestError>, now: Instant, clock: SystemTime) {

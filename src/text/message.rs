@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_quote_shows_no_part_of_a_secret() {
-        let mut secrets = Secrets::default();
+        let secrets = Secrets::default();
         secrets.add(Secret::new("sk-0123456789".into()));
         assert_eq!(quote("said sk-0123456789!", &secrets), "said [redacted]!");
         let long = format!("{}sk-0123456789", "x".repeat(MAX_QUOTE - 5));
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_quote_has_no_power() {
-        let mut secrets = Secrets::default();
+        let secrets = Secrets::default();
         secrets.add(Secret::new("sk-0123456789".into()));
         for (text, expected) in [
             ("#\u{200b}#vso[x]\n::error::y", "## vso[x] : :error::y"),

@@ -1,4 +1,6 @@
-//! Values that must never be shown: the API key, and what is secret in custom headers.
+//! Values that must never be shown: keys and tokens, and what is secret in custom headers.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::visible::visible;
 
@@ -17,9 +19,9 @@ impl Secret {
 }
 
 /// All secrets of a run. They are found in every form in which a server may send one back: as they are, as JSON escapes, in
-/// JSON text within JSON text, percent-encoded, and in HTML.
+/// JSON text within JSON text, percent-encoded, and in HTML. Clones share them, as an access token becomes known only on the way.
 #[derive(Clone, Default)]
-pub struct Secrets(Vec<Known>);
+pub struct Secrets(Arc<RwLock<Vec<Known>>>);
 
 #[derive(Clone)]
 struct Known {
@@ -37,39 +39,50 @@ impl Secrets {
     /// In bytes. Shorter secrets are not redacted: they occur in other texts by chance.
     const SHORTEST: usize = 8;
 
-    pub fn add(&mut self, secret: Secret) {
+    pub fn add(&self, secret: Secret) {
         self.insert(&secret.0, true);
     }
 
     /// Adds a part of a secret. A result may contain it if it has no digit: then it may be a plain word.
-    pub fn add_part(&mut self, part: &str) {
+    pub fn add_part(&self, part: &str) {
         self.insert(part, part.contains(|c: char| c.is_ascii_digit()));
     }
 
-    fn insert(&mut self, text: &str, ends_run: bool) {
+    fn insert(&self, text: &str, ends_run: bool) {
+        let mut secrets = self.0.write().unwrap_or_else(PoisonError::into_inner);
         // In messages its blanks are folded.
         for text in [text, &visible(text, usize::MAX).0] {
             let known = Known { text: text.into(), decoded: decode(text.as_bytes()), ends_run };
-            let is_new = self.0.iter().all(|other| other.text != known.text || (ends_run && !other.ends_run));
+            let is_new = secrets.iter().all(|other| other.text != known.text || (ends_run && !other.ends_run));
             if is_new && known.decoded.len() >= Self::SHORTEST {
-                self.0.push(known);
+                secrets.push(known);
             }
         }
     }
 
+    /// Adds a token and, if it is a JWT, its parts.
+    pub fn add_token(&self, token: &str) {
+        token.split('.').chain([token]).for_each(|part| self.add(Secret::new(part.to_owned())));
+    }
+
+    fn all(&self) -> RwLockReadGuard<'_, Vec<Known>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The text with `[redacted]` wherever a secret stood.
     pub fn redact(&self, text: &str) -> String {
+        let secrets = self.all();
         let mut redacted = String::with_capacity(text.len());
         let (mut shown, mut place) = (0, 0);
         while place < text.len() {
-            let Some(mut end) = self.end(text, place) else {
+            let Some(mut end) = end_of_any(&secrets, text, place) else {
                 place += 1;
                 continue;
             };
             // Secrets may overlap; none of them is shown in part.
             let mut inside = place + 1;
             while inside < end {
-                end = end.max(self.end(text, inside).unwrap_or_default());
+                end = end.max(end_of_any(&secrets, text, inside).unwrap_or_default());
                 inside += 1;
             }
             redacted.push_str(&text[shown..place]);
@@ -82,20 +95,27 @@ impl Secrets {
 
     /// Whether a JSON text contains a secret, in a string or as a name, that no result may contain.
     pub fn are_in_json(&self, json: &str) -> bool {
-        let secrets: Vec<_> = self.0.iter().filter(|known| known.ends_run).collect();
-        (0..json.len()).any(|place| secrets.iter().any(|secret| secret.end(json.as_bytes(), place).is_some()))
+        let all = self.all();
+        let secrets: Vec<_> = all.iter().filter(|known| known.ends_run).collect();
+        let json = json.as_bytes();
+        (0..json.len()).any(|place| {
+            // Most secrets begin with another character: a private key alone has dozens of lines.
+            let (first, decoded) = (json[place], next(&json[place..]).and_then(|(byte, _)| byte));
+            let mut begun = secrets.iter().filter(|known| known.text[0] == first || decoded == Some(known.decoded[0]));
+            begun.any(|known| known.end(json, place).is_some())
+        })
     }
 
     /// How many bytes a secret can take in a text, in any of its forms.
     pub(super) fn longest(&self) -> usize {
-        self.0.iter().map(|known| known.text.len() * LONGEST_ESCAPE).max().unwrap_or_default()
+        self.all().iter().map(|known| known.text.len() * LONGEST_ESCAPE).max().unwrap_or_default()
     }
+}
 
-    /// Where the longest secret ends that begins at this place, if any does.
-    fn end(&self, text: &str, place: usize) -> Option<usize> {
-        let ends = self.0.iter().filter_map(|known| known.end(text.as_bytes(), place));
-        ends.max().filter(|end| text.is_char_boundary(place) && text.is_char_boundary(*end))
-    }
+/// Where the longest secret ends that begins at this place, if any does.
+fn end_of_any(secrets: &[Known], text: &str, place: usize) -> Option<usize> {
+    let ends = secrets.iter().filter_map(|known| known.end(text.as_bytes(), place));
+    ends.max().filter(|end| text.is_char_boundary(place) && text.is_char_boundary(*end))
 }
 
 impl Known {
@@ -182,7 +202,7 @@ mod tests {
     use super::*;
 
     fn secrets(texts: &[&str]) -> Secrets {
-        let mut secrets = Secrets::default();
+        let secrets = Secrets::default();
         texts.iter().for_each(|text| secrets.add(Secret::new((*text).into())));
         secrets
     }
@@ -231,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_result_may_contain_a_plain_word_of_a_secret() {
-        let mut secrets = Secrets::default();
+        let secrets = Secrets::default();
         secrets.add_part("production");
         secrets.add_part("0123456789");
         assert!(!secrets.are_in_json(r#"["production"]"#) && secrets.are_in_json(r#"["0123456789"]"#));

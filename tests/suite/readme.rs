@@ -1,11 +1,12 @@
 //! What the README says, as far as it takes no engine to see that it is so.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use crate::protocol::DOCUMENTED_KEYS;
 use crate::support::markdown::{code_blocks, codes_in_tables};
-use crate::support::program::{failure, program_for, run, text};
+use crate::support::program::{failure, program, program_for, run, text};
 use crate::support::sample_api::{self, SampleApi};
 
 /// The blocks of one language, without what indents them.
@@ -62,6 +63,20 @@ fn every_key_has_its_row() {
         let fits = |row: &String| row.strip_suffix('*').map_or(row == key, |start| key.starts_with(start));
         assert!(results.iter().any(fits), "{key} is not in the table of results");
     }
+}
+
+#[test]
+fn the_help_lists_the_variables_of_the_table() {
+    let help = String::from_utf8(run(program().arg("--help")).stdout).unwrap();
+    let (_, help) = help.split_once("Environment:\n").unwrap();
+    let is_variable =
+        |word: &&str| word.len() > 4 && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    let listed: BTreeSet<_> =
+        help.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(is_variable).collect();
+    let rows = codes_in_tables("README.md", "### Environment");
+    let rows: BTreeSet<_> = rows.iter().map(String::as_str).filter(is_variable).collect();
+    assert_eq!(&listed - &rows, ["TFC_WORKLOAD_IDENTITY_AUDIENCE_OPENAI"].into());
+    assert_eq!(&rows - &listed, [].into());
 }
 
 #[test]

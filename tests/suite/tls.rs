@@ -200,12 +200,12 @@ fn api_file(pem: &str) -> NamedTempFile {
 }
 
 #[test]
-fn a_client_certificate_cannot_be_sent() {
+fn a_client_certificate_is_asked_for() {
     let ca = CertificateAuthority::new();
     let api = SampleApi::start_tls(ca.server_wanting_a_client_certificate());
     let line = failure(1, &mut program_with_roots(&api, &[("SSL_CERT_FILE", &ca.file())]));
-    let expected =
-        "failed: it requires a client certificate, which this program cannot send; have it accept clients without one";
+    let expected = "failed: it requires a client certificate; set OPENAI_MTLS_CLIENT_CERT_FILE and \
+                    OPENAI_MTLS_CLIENT_KEY_FILE";
     assert!(line.ends_with(expected), "{line}");
     assert_eq!(api.connections(), 1);
 }
@@ -230,9 +230,10 @@ fn line_after(answer: &'static [u8]) -> String {
 fn refused_handshakes_are_explained() {
     let old = "it supports no version or cipher suite of TLS that this program does (after 3 attempts); have it support \
                TLS 1.2 or 1.3 with a modern cipher suite";
-    let refused = "it requires a client certificate, which this program cannot send, or has no cipher suite or kind of \
-                   certificate in common with this program (after 3 attempts); have it accept clients without one, with a \
-                   modern cipher suite and an RSA, P-256, P-384 or Ed25519 certificate";
+    let refused = "it requires another client certificate than it got, or has no cipher suite or kind of certificate in \
+                   common with this program (after 3 attempts); set OPENAI_MTLS_CLIENT_CERT_FILE and \
+                   OPENAI_MTLS_CLIENT_KEY_FILE if it requires one, else have it work with a modern cipher suite and an \
+                   RSA, P-256, P-384 or Ed25519 certificate";
     for (answer, expected) in [
         // Alerts (RFC 8446, section 6): protocol_version, handshake_failure, unrecognized_name, internal_error.
         (b"\x15\x03\x01\0\x02\x02\x46", old),

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SigningKey, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SigningKey,
+    date_time_ymd,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
@@ -68,10 +71,7 @@ impl CertificateAuthority {
 
     /// A server whose certificate an intermediate CA has signed, which it does not send.
     pub fn server_without_intermediate(&self) -> ServerConfig {
-        let mut params = CertificateParams::new([]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, "Intermediate");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let intermediate = CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.issuer).unwrap();
+        let intermediate = self.intermediate();
         let key = KeyPair::generate().unwrap();
         let certificate = self::params("127.0.0.1").signed_by(&key, &intermediate).unwrap();
         server(certificate.into(), key, rustls::ALL_VERSIONS, None)
@@ -79,12 +79,43 @@ impl CertificateAuthority {
 
     /// A server that wants a certificate of its clients.
     pub fn server_wanting_a_client_certificate(&self) -> ServerConfig {
+        self.server_asking_for_client_certificates(&["127.0.0.1"], self, true)
+    }
+
+    /// A server for these names that asks its clients for a certificate of a CA, and perhaps requires one.
+    pub fn server_asking_for_client_certificates(
+        &self,
+        names: &[&str],
+        clients: &Self,
+        requires: bool,
+    ) -> ServerConfig {
         let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
+        roots.add(clients.issuer.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
-        let (certificate, key) = self.certificate(params("127.0.0.1"));
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let verifier = if requires { verifier } else { verifier.allow_unauthenticated() }.build().unwrap();
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let (certificate, key) = self.certificate(CertificateParams::new(names).unwrap());
         server(certificate, key, rustls::ALL_VERSIONS, Some(verifier))
+    }
+
+    /// A client's certificate for this key in PEM form, and that of the intermediate CA that signed it, if there is to be
+    /// one.
+    pub fn client(&self, key: &KeyPair, has_intermediate: bool) -> String {
+        let mut params = params("client.test");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        if !has_intermediate {
+            return params.signed_by(key, &self.issuer).unwrap().pem();
+        }
+        let intermediate = self.intermediate();
+        params.signed_by(key, &intermediate).unwrap().pem() + &intermediate.pem()
+    }
+
+    fn intermediate(&self) -> CertifiedIssuer<'static, KeyPair> {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "Intermediate");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.issuer).unwrap()
     }
 
     fn certificate(&self, params: CertificateParams) -> (CertificateDer<'static>, KeyPair) {

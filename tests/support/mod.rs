@@ -5,6 +5,7 @@
 pub mod certificates;
 pub mod engines;
 pub mod markdown;
+pub mod openai;
 pub mod program;
 pub mod proxy;
 pub mod relay;

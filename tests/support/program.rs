@@ -24,7 +24,8 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_openai-fine-tuning-job");
 pub fn without_settings(mut command: process::Command) -> process::Command {
     let concerns_us = |name: &String| {
         let name = name.to_ascii_uppercase();
-        name.ends_with("_PROXY") || name.starts_with("SSL_CERT_") || name.starts_with("OPENAI_")
+        let prefixes = ["SSL_CERT_", "OPENAI_", "ACTIONS_ID_TOKEN_", "TFC_WORKLOAD_IDENTITY_"];
+        name.ends_with("_PROXY") || prefixes.iter().any(|prefix| name.starts_with(prefix))
     };
     for name in env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(concerns_us) {
         command.env_remove(name);

@@ -11,7 +11,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::sample_api::SampleApi;
 
-/// Leads every connection to one API, whatever host it is for. Runs until the process ends.
+/// Leads connections to servers of the test. Runs until the process ends.
 pub struct Proxy {
     pub address: SocketAddr,
     shared: Arc<Shared>,
@@ -27,15 +27,25 @@ struct Shared {
 }
 
 impl Proxy {
+    /// Leads every connection to one API, whatever host it is for.
     pub fn start(api: &SampleApi, tls: Option<ServerConfig>, authorization: Option<&'static str>) -> Self {
+        Self::leading(&[("", api.address)], tls, authorization)
+    }
+
+    /// Leads the connections for each host elsewhere; the name of a host begins as given.
+    pub fn leading(
+        hosts: &[(&'static str, SocketAddr)],
+        tls: Option<ServerConfig>,
+        authorization: Option<&'static str>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let shared = Arc::new(Shared { tls: tls.map(Arc::new), authorization, ..Default::default() });
         let proxy = Proxy { address: listener.local_addr().unwrap(), shared: shared.clone() };
-        let upstream = api.address;
+        let hosts = hosts.to_owned();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let shared = shared.clone();
-                thread::spawn(move || shared.serve(client, upstream).ok());
+                let (shared, hosts) = (shared.clone(), hosts.clone());
+                thread::spawn(move || shared.serve(client, &hosts).ok());
             }
         });
         proxy
@@ -52,7 +62,7 @@ impl Proxy {
 }
 
 impl Shared {
-    fn serve(&self, tcp: TcpStream, upstream: SocketAddr) -> io::Result<()> {
+    fn serve(&self, tcp: TcpStream, hosts: &[(&str, SocketAddr)]) -> io::Result<()> {
         let mut client: Box<dyn ReadWrite> = match &self.tls {
             None => Box::new(tcp.try_clone()?),
             Some(config) => {
@@ -78,12 +88,15 @@ impl Shared {
             Some(expected) if !is_authorized(expected) => Some("407 Proxy Authentication Required"),
             _ => self.refusals.lock().unwrap().pop_front(),
         };
+        let host = head.split(' ').nth(1).unwrap_or_default();
+        let upstream = hosts.iter().find(|(name, _)| host.starts_with(name)).map(|(_, address)| *address);
+        let refusal = refusal.or(upstream.is_none().then_some("502 Bad Gateway"));
         let answer = refusal.unwrap_or("200 Connection established");
         client.write_all(format!("HTTP/1.1 {answer}\r\n\r\n").as_bytes())?;
         client.flush()?;
-        if refusal.is_some() {
+        let (None, Some(upstream)) = (refusal, upstream) else {
             return Ok(());
-        }
+        };
         let mut server = TcpStream::connect(upstream)?;
         for stream in [&tcp, &server] {
             stream.set_read_timeout(Some(Duration::from_millis(1)))?;

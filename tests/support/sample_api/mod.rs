@@ -39,6 +39,7 @@ struct Shared {
     moving: Mutex<BTreeMap<String, Moving>>,
     models: Mutex<Option<Value>>,
     behaviour: Mutex<Behaviour>,
+    handler: Mutex<Option<Handler>>,
     counts: Mutex<Counts>,
 }
 
@@ -56,6 +57,8 @@ pub struct Behaviour {
     pub rate_limit: Option<RateLimit>,
     /// The job whose requests are answered with 503 alone.
     pub unavailable: Option<&'static str>,
+    /// How often each access token is accepted; empty if any key is.
+    pub tokens: BTreeMap<String, usize>,
     /// A 503, a reset and a cut body in turn, for each tenth response; but no request meets more than two.
     pub faults: bool,
 }
@@ -96,11 +99,18 @@ impl Moving {
 /// Plays instead of an answer, once a request begins to come in; then the connection is closed.
 pub type Fault = Box<dyn FnOnce(&mut Connection) -> io::Result<()> + Send>;
 
+/// Answers in place of the API, with a status and a body.
+pub type Handler = Box<dyn FnMut(&Request) -> (&'static str, Value) + Send>;
+
 /// A request as it came in. Header names are in lower case.
 #[derive(Clone, Debug)]
 pub struct Request {
+    pub method: String,
     pub path: String,
     pub headers: BTreeMap<String, String>,
+    pub body: String,
+    /// How many certificates the client has shown.
+    pub certificates: usize,
 }
 
 impl SampleApi {
@@ -182,6 +192,16 @@ impl SampleApi {
         *self.shared.behaviour.lock().unwrap() = behaviour;
     }
 
+    /// Changes how the server treats all its clients.
+    pub fn change(&self, change: impl FnOnce(&mut Behaviour)) {
+        change(&mut self.shared.behaviour.lock().unwrap());
+    }
+
+    /// From now on this answers in place of the API.
+    pub fn handle(&self, handler: impl FnMut(&Request) -> (&'static str, Value) + Send + 'static) {
+        *self.shared.handler.lock().unwrap() = Some(Box::new(handler));
+    }
+
     /// How many requests met the rate limit.
     pub fn rejected(&self) -> usize {
         self.shared.counts.lock().unwrap().rejected
@@ -201,7 +221,8 @@ impl SampleApi {
 impl Shared {
     fn serve(&self, tcp: TcpStream) -> io::Result<()> {
         tcp.set_nodelay(true)?;
-        let mut connection = Connection { tcp: tcp.try_clone()?, stream: Box::new(tcp), received: Vec::new() };
+        let mut connection =
+            Connection { tcp: tcp.try_clone()?, stream: Box::new(tcp), received: Vec::new(), certificates: 0 };
         if let Some(config) = &self.tls {
             if self.refuses_handshake() {
                 // The alert internal_error (RFC 8446, section 6).
@@ -212,6 +233,7 @@ impl Shared {
             let mut stream = StreamOwned::new(tls, connection.tcp.try_clone()?);
             stream.conn.complete_io(&mut stream.sock)?;
             self.handshakes.fetch_add(1, Ordering::SeqCst);
+            connection.certificates = stream.conn.peer_certificates().map_or(0, <[_]>::len);
             connection.stream = Box::new(stream);
         }
         loop {
@@ -301,9 +323,21 @@ impl Shared {
     }
 
     fn answer(&self, request: &Request) -> Answer {
+        if let Some(handler) = &mut *self.handler.lock().unwrap() {
+            let (status, body) = handler(request);
+            return Answer::new(status, body);
+        }
         let key = request.headers.get("authorization").and_then(|value| value.strip_prefix("Bearer "));
         if key.is_none_or(str::is_empty) {
             return Answer::new("401 Unauthorized", error("You didn't provide an API key.", None, None));
+        }
+        let tokens = &mut self.behaviour.lock().unwrap().tokens;
+        if !tokens.is_empty() {
+            let Some(left) = tokens.get_mut(key.unwrap_or_default()).filter(|left| **left > 0) else {
+                let echo = format!("Incorrect API key provided: {}.", key.unwrap_or_default());
+                return Answer::new("401 Unauthorized", error(&echo, None, Some("invalid_api_key")));
+            };
+            *left -= 1;
         }
         if let Some((status, body)) = self.server.refusal(&request.headers) {
             return Answer::new(status, body);
@@ -469,24 +503,35 @@ pub struct Connection {
     pub tcp: TcpStream,
     stream: Box<dyn ReadWrite>,
     received: Vec<u8>,
+    certificates: usize,
 }
 
 trait ReadWrite: Read + Write {}
 impl<T: Read + Write> ReadWrite for T {}
 
 impl Connection {
-    /// Reads up to the end of the headers; none if the client hangs up before that.
+    /// Reads a whole request; none if the client hangs up before that.
     pub fn read_request(&mut self) -> io::Result<Option<Request>> {
         loop {
             let mut headers = [httparse::EMPTY_HEADER; 32];
             let mut parsed = httparse::Request::new(&mut headers);
             if let httparse::Status::Complete(length) = parsed.parse(&self.received).map_err(io::Error::other)? {
-                let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-                let request = Request {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let mut request = Request {
+                    method: parsed.method.unwrap_or_default().to_owned(),
                     path: parsed.path.unwrap_or_default().to_owned(),
                     headers: parsed.headers.iter().map(|h| (h.name.to_lowercase(), text(h.value))).collect(),
+                    body: String::new(),
+                    certificates: self.certificates,
                 };
-                self.received.drain(..length);
+                let body = request.headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+                while self.received.len() < length + body {
+                    if self.receive()? == 0 {
+                        return Ok(None);
+                    }
+                }
+                request.body = text(&self.received[length..length + body]);
+                self.received.drain(..length + body);
                 return Ok(Some(request));
             }
             if self.receive()? == 0 {
