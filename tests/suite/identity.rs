@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::support::openai::{OpenAi, access_token, bearers, identity, jwt, token};
 use crate::support::program::{KEY, failure, program, result, run, wait_until};
-use crate::support::sample_api::{Behaviour, Fault, RateLimit, SampleApi, answering, job, response};
+use crate::support::sample_api::{Behaviour, Fault, RateLimit, SampleApi, answering, job, response, silent};
 
 const IDS: [(&str, &str); 2] =
     [("OPENAI_IDENTITY_PROVIDER_ID", "idp_123"), ("OPENAI_SERVICE_ACCOUNT_ID", "svc_acct_456")];
@@ -369,6 +369,24 @@ fn the_exchange_is_retried_like_any_request() {
     let line = failure(1, openai.program_with_identity(&identity()).args(["ftjob-abc123", "timeout=2s"]));
     assert!(line.contains("auth.openai.com answered HTTP 429"), "{line}");
     assert_eq!(openai.api.requests().len(), 1);
+}
+
+#[test]
+fn the_exchange_keeps_to_the_timeout_and_takes_the_proxy() {
+    let openai = OpenAi::start();
+    let reading = |timeout: &str| {
+        let mut command = openai.program_with_identity(&identity());
+        command.args(["ftjob-abc123", timeout]);
+        command
+    };
+    openai.exchange.play([silent(), silent()]);
+    let line = failure(1, &mut reading("timeout=1500ms"));
+    let expected = "the token exchange failed: no response from auth.openai.com within the timeout of ";
+    assert!(without_start(&line).starts_with(expected) && line.ends_with("; allow more time with timeout"), "{line}");
+    openai.proxy.refuse(["403 Forbidden"; 3]);
+    let line = failure(1, &mut reading("timeout=20s"));
+    assert!(line.contains(" answered HTTP 403 to CONNECT auth.openai.com; have it allow this host, or "), "{line}");
+    assert_eq!(openai.api.connections(), 0);
 }
 
 #[test]
