@@ -345,9 +345,9 @@ fn a_refused_exchange_is_explained_by_the_identitys_claims() {
          OPENAI_IDENTITY_PROVIDER_ID and OPENAI_SERVICE_ACCOUNT_ID"
     );
     // A stranger's text is cut, and harmless.
-    let claims = json!({ "iss": "a\u{1b}[31m\nb\u{202e}", "aud": 7, "sub": "x".repeat(9000) });
+    let claims = json!({ "iss": "a\u{1b}[31m\nb\u{202e}", "aud": 7, "sub": format!("::debug {}", "x".repeat(9000)) });
     let line = failure(1, &mut reading(&openai, &jwt(&claims)));
-    assert!(line.contains("; the identity is of issuer a [31m b, audience 7, subject "), "{line}");
+    assert!(line.contains("; the identity is of issuer a[31m b, audience 7, subject : :debug x"), "{line}");
     assert!(line.ends_with("…; check OPENAI_IDENTITY_PROVIDER_ID and OPENAI_SERVICE_ACCOUNT_ID"), "{line}");
     for unreadable in ["a.b.c", "e30.W10.c"] {
         let line = failure(1, &mut reading(&openai, unreadable));
