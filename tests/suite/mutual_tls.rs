@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::support::openai::{OpenAi, access_token, bearers, identity};
 use crate::support::program::{KEY, failure, program, result, run};
 use crate::support::proxy::Proxy;
-use crate::support::sample_api::{SampleApi, job};
+use crate::support::sample_api::{SampleApi, answering, job, response};
 
 const CERTIFICATE: &str = "OPENAI_MTLS_CLIENT_CERT_FILE";
 const PRIVATE_KEY: &str = "OPENAI_MTLS_CLIENT_KEY_FILE";
@@ -247,6 +247,25 @@ fn a_server_that_wants_a_certificate_leads_to_the_variables() {
     let line = failure(1, command.env("OPENAI_API_KEY", KEY));
     assert!(line.contains("; check OPENAI_MTLS_CLIENT_CERT_FILE: "), "{line}");
     assert_eq!(openai.mtls_api.connections(), 2);
+}
+
+#[test]
+fn an_error_code_about_a_certificate_leads_to_the_variables() {
+    let openai = OpenAi::start();
+    let files = Files::new();
+    let (certificate, key) = files.pair(&openai);
+    let body = json!({ "error": { "message": "No certificate.", "code": "certificate_required" } }).to_string();
+    for (api, mut command, expected) in [
+        (&openai.api, openai.program(), "; set OPENAI_MTLS_CLIENT_CERT_FILE and OPENAI_MTLS_CLIENT_KEY_FILE"),
+        (&openai.mtls_api, with(openai.program(), &certificate, &key), "; check OPENAI_MTLS_CLIENT_CERT_FILE"),
+    ] {
+        if api.address == openai.api.address {
+            command.arg("ftjob-abc123");
+        }
+        api.play([answering(response("401 Unauthorized", &[], &body))]);
+        let line = failure(1, command.env("OPENAI_API_KEY", KEY));
+        assert!(line.ends_with(expected), "{line}");
+    }
 }
 
 #[test]
