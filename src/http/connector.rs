@@ -1,13 +1,16 @@
-//! Opens connections as ureq does, and remembers at which step one failed.
+//! Opens connections as ureq does, but with any error of one address tries the next; and remembers at which step one
+//! failed.
 
 use std::cell::Cell;
 use std::fmt::{self, Display, Formatter};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use ureq::unversioned::transport::{
-    ConnectProxyConnector, ConnectionDetails, Connector, RustlsConnector, TcpConnector, Transport,
+    ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector, Transport, time,
 };
 
-use super::resolver::LookupError;
+use super::resolver::{LookupError, Resolver};
 
 /// A connection is made in these steps; one to an https proxy makes `Tcp` and `Tls` twice.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,20 +39,20 @@ impl Display for ConnectError {
 }
 
 thread_local! {
-    static CONNECTS: Cell<bool> = const { Cell::new(false) };
+    static ADDRESS: Cell<Option<SocketAddr>> = const { Cell::new(None) };
 }
 
-/// Sends a request, and says whether it opened a connection instead of reusing one that was kept alive.
-pub(super) fn noting_connections<T>(send: impl FnOnce() -> T) -> (T, bool) {
-    CONNECTS.set(false);
+/// Sends a request, and says to which address it opened a connection, unless it reused one that was kept alive.
+pub(super) fn noting_address<T>(send: impl FnOnce() -> T) -> (T, Option<SocketAddr>) {
+    ADDRESS.set(None);
     let result = send();
-    (result, CONNECTS.get())
+    (result, ADDRESS.get())
 }
 
 /// The steps of ureq's own connector.
-pub(super) fn connector() -> impl Connector {
+pub(super) fn connector(resolver: Resolver) -> impl Connector {
     ().chain(WithStep { inner: ConnectProxyConnector::default(), step: Step::Proxy })
-        .chain(WithStep { inner: TcpConnector::default(), step: Step::Tcp })
+        .chain(WithStep { inner: AddressByAddress { resolver, tcp: TcpConnector::default() }, step: Step::Tcp })
         .chain(WithStep { inner: RustlsConnector::default(), step: Step::Tls })
 }
 
@@ -64,7 +67,6 @@ impl<In: Transport, C: Connector<In>> Connector<In> for WithStep<C> {
     type Out = C::Out;
 
     fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<C::Out>, ureq::Error> {
-        CONNECTS.set(true);
         self.inner.connect(details, chained).map_err(|error| match error {
             // From the connection to the proxy, or from the lookup of its name.
             ureq::Error::Other(inner) if inner.is::<ConnectError>() || inner.is::<LookupError>() => {
@@ -75,5 +77,53 @@ impl<In: Transport, C: Connector<In>> Connector<In> for WithStep<C> {
                 ureq::Error::Other(Box::new(ConnectError { step: self.step, is_direct, error }))
             }
         })
+    }
+}
+
+/// ureq's own connector goes on to the next address after some errors only, and does not say which address failed.
+#[derive(Debug)]
+struct AddressByAddress {
+    resolver: Resolver,
+    tcp: TcpConnector,
+}
+
+impl<In: Transport> Connector<In> for AddressByAddress {
+    type Out = <TcpConnector as Connector<In>>::Out;
+
+    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
+        if chained.is_some() {
+            return self.tcp.connect(details, chained);
+        }
+        let start = Instant::now();
+        let mut result = Err(ureq::Error::HostNotFound);
+        for (number, address) in details.addrs.iter().enumerate() {
+            let left = details.timeout.after.saturating_sub(start.elapsed());
+            // All but the last address leave half of the time for the others.
+            let after = if number + 1 == details.addrs.len() { left } else { left / 2 };
+            result = self.tcp.connect(&with_address(details, *address, after), None);
+            if result.is_ok() {
+                ADDRESS.set(Some(*address));
+                break;
+            }
+            self.resolver.put_last(*address);
+        }
+        result
+    }
+}
+
+fn with_address<'a>(details: &ConnectionDetails<'a>, address: SocketAddr, after: Duration) -> ConnectionDetails<'a> {
+    let mut addrs = details.resolver.empty();
+    addrs.push(address);
+    ConnectionDetails {
+        uri: details.uri,
+        addrs,
+        config: details.config,
+        request_level: details.request_level,
+        resolver: details.resolver,
+        now: details.now,
+        timeout: NextTimeout { after: time::Duration::Exact(after), ..details.timeout },
+        current_time: details.current_time.clone(),
+        run_connector: details.run_connector.clone(),
+        register_shutdown: details.register_shutdown.clone(),
     }
 }

@@ -22,7 +22,7 @@ pub(super) const MAX_HEADERS: usize = 16 * 1024;
 /// What one attempt was allowed, for messages.
 #[derive(Clone, Copy)]
 pub(super) struct Limits<'a> {
-    /// For the lookup of the name, and as much again for the connection, TLS included.
+    /// For the connection, TLS and the lookup of a proxy's name included.
     pub(super) connect: Duration,
     /// For the whole attempt.
     pub(super) attempt: Duration,
@@ -71,7 +71,8 @@ fn peer(endpoint: &Endpoint, is_direct: bool) -> (String, &str) {
 fn lookup(error: &LookupError, endpoint: &Endpoint, limits: Limits) -> RequestError {
     let (peer, source) = peer(endpoint, true);
     let reason = match error {
-        LookupError::TimedOut => limits.within(limits.connect),
+        LookupError::TimedOut if endpoint.proxy.is_some() => limits.within(limits.connect),
+        LookupError::TimedOut => limits.within(limits.attempt),
         LookupError::Failed(reason) => format!("({reason})"),
     };
     no_connection(format!("could not resolve the name of {peer} {reason}"), format!("check {source} and the network"))
