@@ -1,13 +1,15 @@
-//! Opens connections as ureq does, but with any error of one address tries the next; and remembers at which step one
-//! failed.
+//! Opens connections as ureq does, but goes on to the next address after any error of one. Remembers at which step a
+//! connection failed, and what a proxy answered.
 
 use std::cell::Cell;
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
 
 use ureq::unversioned::transport::{
-    ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector, Transport, time,
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector,
+    Transport, time,
 };
 
 use super::resolver::{LookupError, Resolver};
@@ -51,7 +53,7 @@ pub(super) fn noting_address<T>(send: impl FnOnce() -> T) -> (T, Option<SocketAd
 
 /// The steps of ureq's own connector.
 pub(super) fn connector(resolver: Resolver) -> impl Connector {
-    ().chain(WithStep { inner: ConnectProxyConnector::default(), step: Step::Proxy })
+    ().chain(WithStep { inner: WithAnswer(ConnectProxyConnector::default()), step: Step::Proxy })
         .chain(WithStep { inner: AddressByAddress { resolver, tcp: TcpConnector::default() }, step: Step::Tcp })
         .chain(WithStep { inner: RustlsConnector::default(), step: Step::Tls })
 }
@@ -100,7 +102,10 @@ impl<In: Transport> Connector<In> for AddressByAddress {
             let left = details.timeout.after.saturating_sub(start.elapsed());
             // All but the last address leave half of the time for the others.
             let after = if number + 1 == details.addrs.len() { left } else { left / 2 };
-            result = self.tcp.connect(&with_address(details, *address, after), None);
+            let mut addrs = details.resolver.empty();
+            addrs.push(*address);
+            let timeout = NextTimeout { after: time::Duration::Exact(after), ..details.timeout };
+            result = self.tcp.connect(&ConnectionDetails { addrs, timeout, ..copy(details) }, None);
             if result.is_ok() {
                 ADDRESS.set(Some(*address));
                 break;
@@ -111,17 +116,78 @@ impl<In: Transport> Connector<In> for AddressByAddress {
     }
 }
 
-fn with_address<'a>(details: &ConnectionDetails<'a>, address: SocketAddr, after: Duration) -> ConnectionDetails<'a> {
-    let mut addrs = details.resolver.empty();
-    addrs.push(address);
+/// ureq's own connector says of a proxy's refusal only its status.
+#[derive(Debug)]
+struct WithAnswer(ConnectProxyConnector);
+
+impl<In: Transport> Connector<In> for WithAnswer {
+    type Out = <ConnectProxyConnector as Connector<In>>::Out;
+
+    /// # Errors
+    /// `ConnectProxyFailed` has the head of the proxy's answer in place of ureq's words, if it is a refusal.
+    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
+        if details.config.proxy().is_none() {
+            return self.0.connect(details, chained);
+        }
+        let heard: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let (run_connector, note) = (details.run_connector.clone(), Arc::downgrade(&heard));
+        let run_connector = Arc::new(move |details: &ConnectionDetails| {
+            let transport = run_connector(details)?;
+            Ok(Box::new(Listening { transport, heard: note.clone() }) as Box<dyn Transport>)
+        });
+        self.0.connect(&ConnectionDetails { run_connector, ..copy(details) }, chained).map_err(|error| match error {
+            ureq::Error::ConnectProxyFailed(text) if text.contains("responded") => {
+                let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                ureq::Error::ConnectProxyFailed(String::from_utf8_lossy(&heard).into_owned())
+            }
+            error => error,
+        })
+    }
+}
+
+/// A connection to a proxy whose answer is noted, for as long as anybody wants it.
+#[derive(Debug)]
+struct Listening {
+    transport: Box<dyn Transport>,
+    heard: Weak<Mutex<Vec<u8>>>,
+}
+
+impl Transport for Listening {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.transport.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.transport.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        let progress = self.transport.await_input(timeout)?;
+        if let Some(heard) = self.heard.upgrade() {
+            // ureq takes the answer from the buffer only once it is complete.
+            *heard.lock().unwrap_or_else(PoisonError::into_inner) = self.transport.buffers().input().to_vec();
+        }
+        Ok(progress)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.transport.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.transport.is_tls()
+    }
+}
+
+fn copy<'a>(details: &ConnectionDetails<'a>) -> ConnectionDetails<'a> {
     ConnectionDetails {
         uri: details.uri,
-        addrs,
+        addrs: details.addrs.clone(),
         config: details.config,
         request_level: details.request_level,
         resolver: details.resolver,
         now: details.now,
-        timeout: NextTimeout { after: time::Duration::Exact(after), ..details.timeout },
+        timeout: details.timeout,
         current_time: details.current_time.clone(),
         run_connector: details.run_connector.clone(),
         register_shutdown: details.register_shutdown.clone(),

@@ -7,6 +7,7 @@ mod connector;
 mod deadline;
 mod error;
 mod pacing;
+mod proxy_error;
 mod resolver;
 mod response;
 mod retry;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::deadline::Deadline;
 use super::error::{Kind, RequestError, Retry};
 use super::pacing::Pacing;
-use super::retry::{self, NextRequest, Situation};
+use super::retry::{self, Next, NextRequest, Situation};
 use crate::text::duration;
 
 /// What has become of a connection.
@@ -138,7 +138,7 @@ impl Schedule {
         tried.attempts += u32::from(error.kind != Kind::Stale);
         tried.retries += u32::from(retry::costs_a_retry(&error));
         tried.unavailable += u32::from(retry::is_unavailable(&error));
-        let error = with_attempts(error, tried.attempts, &next.request, &self.deadline);
+        let error = with_attempts(error, tried.attempts, &next, &self.deadline);
         match error.kind {
             Kind::Stale => {}
             kind if kind.is_answer() => (self.answered, connection.failures) = (self.answered + 1, 0),
@@ -180,10 +180,11 @@ impl Schedule {
 }
 
 /// Notes how often the request was sent, or for how long a server asked to wait that was asked once.
-fn with_attempts(error: RequestError, attempts: u32, next: &NextRequest, deadline: &Deadline) -> RequestError {
+fn with_attempts(error: RequestError, attempts: u32, next: &Next, deadline: &Deadline) -> RequestError {
+    let is_over = next.request == NextRequest::End || next.connection.is_none();
     let note = match (attempts, error.retry) {
         (2.., _) => Some(format!("after {attempts} attempts")),
-        (_, Retry::After(Some(pause)) | Retry::RateLimited(Some(pause))) if *next == NextRequest::End => {
+        (_, Retry::After(Some(pause)) | Retry::RateLimited(Some(pause))) if is_over => {
             Some(format!("Retry-After is {}, more than {} leaves", duration(pause), deadline.key))
         }
         _ => None,
