@@ -31,15 +31,16 @@ impl Proxy {
             if is_bypassed(&no_proxy, host, base_url::port(url.uri())) {
                 return Ok(None);
             }
-            let settings = ureq::Proxy::new(&value).ok().filter(|proxy| {
+            let settings = without_path(&value).and_then(|value| ureq::Proxy::new(value).ok()).filter(|proxy| {
                 matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https)
                     && !proxy.host().is_empty()
                     && base_url::port(proxy.uri()).is_some()
             });
             ensure!(
                 settings.is_some(),
-                "{name} is not a valid proxy: it should be http://HOST:PORT or https://HOST:PORT, optionally with \
-                 USER:PASSWORD@ before the host"
+                "{name} is not a valid proxy: it should be http://HOST:PORT or https://HOST:PORT, without a path, optionally \
+                 with USER:PASSWORD@ before the host, in which what is special is percent-encoded (%23 for #, %2F for /, \
+                 %3F for ?, %40 for @)"
             );
             return Ok(settings.map(|settings| Proxy { settings, variable: name }));
         }
@@ -49,6 +50,14 @@ impl Proxy {
     pub fn is_https(&self) -> bool {
         self.settings.protocol() == ProxyProtocol::Https
     }
+}
+
+/// A proxy's URL without the slash at its end; `None` if a path, a query or a fragment begins in it: within a password,
+/// that would make its first part the port.
+fn without_path(value: &str) -> Option<&str> {
+    let value = value.strip_suffix('/').unwrap_or(value);
+    let rest = value.split_once("://").map_or(value, |(_, rest)| rest);
+    (!rest.contains(['/', '?', '#'])).then_some(value)
 }
 
 fn either_case(name: &str, variable: impl Fn(&str) -> Result<Option<String>>) -> Result<Option<(String, String)>> {
@@ -115,9 +124,21 @@ mod tests {
 
     #[test]
     fn invalid_values_are_refused_and_not_quoted() {
-        for value in ["socks5://secret:1", "http://", "secret:99999", "secret:0", "ftp://secret", "a secret", ":80"] {
-            let error = chosen("https://a.test", &[("ALL_PROXY", value)]).unwrap_err().to_string();
-            assert!(error.starts_with("ALL_PROXY is not") && !error.contains("secret"), "{value}: {error}");
+        let passwords = ["2024#secret", "20/secret", "20?secret", "2024#secret/", "/secret", "a:b/secret"];
+        let users = ["sec#ret:secret", "sec/ret:secret", "sec?ret:secret"];
+        let with_user = passwords.iter().map(|password| format!("alice:{password}@proxy.test:3128"));
+        let with_user = with_user.chain(users.iter().map(|user| format!("{user}@proxy.test:3128")));
+        let with_scheme = with_user.flat_map(|value| [format!("http://{value}"), format!("https://{value}/"), value]);
+        let others = ["socks5://secret:1", "http://", "secret:99999", "secret:0", "ftp://secret", "a secret", ":80"];
+        let paths =
+            ["http://secret:3128/proxy.pac", "secret:3128/a/", "http://secret:1//", "http://secret?", "secret#"];
+        for value in others.into_iter().chain(paths).map(String::from).chain(with_scheme) {
+            let error = chosen("https://a.test", &[("ALL_PROXY", &value)]).unwrap_err().to_string();
+            assert!(error.starts_with("ALL_PROXY is not") && error.contains("percent-encoded"), "{value}: {error}");
+            assert!(!error.contains("secret") && !error.contains("alice"), "{value}: {error}");
+        }
+        for value in ["http://alice:2024%23%2F%3F@secret:3128", "secret:3128/", "http://secret:3128/"] {
+            assert_eq!(chosen("https://a.test", &[("ALL_PROXY", value)]).unwrap().unwrap(), "ALL_PROXY secret:3128");
         }
     }
 

@@ -60,16 +60,25 @@ fn root_certs(certificates: Vec<CertificateDer>) -> RootCerts {
     certificates.into()
 }
 
+/// The first byte of a byte order mark in UTF-8.
+const BYTE_ORDER_MARK: u8 = 0xef;
+
 fn in_file(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let pem = fs::read(path).context("it could not be read")?;
+    let mut pem = fs::read(path).context("it could not be read")?;
+    if pem.contains(&BYTE_ORDER_MARK) {
+        // Some editors begin a file with one. It is no part of the line that begins a certificate.
+        pem = String::from_utf8_lossy(&pem).replace('\u{feff}', "\n").into_bytes();
+    }
     Ok(CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect())
 }
 
 /// The certificates in the files that OpenSSL would read: those named by a hash, such as `5ed36f99.0`. A folder without
-/// any has not been prepared for OpenSSL, and all its files are read.
+/// any has not been prepared for OpenSSL, and all its files are read. What is no regular file is skipped: a FIFO
+/// may never end.
 fn in_folder(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let entries = fs::read_dir(path).context("it could not be read")?;
-    let names: Vec<OsString> = entries.flatten().map(|entry| entry.file_name()).collect();
+    let is_file = |name: &OsString| path.join(name).is_file();
+    let names: Vec<OsString> = entries.flatten().map(|entry| entry.file_name()).filter(is_file).collect();
     let any_hashed = names.iter().any(is_hash);
     let names = names.iter().filter(|name| !any_hashed || is_hash(name));
     Ok(names.filter_map(|name| in_file(&path.join(name)).ok()).flatten().collect())
@@ -130,6 +139,26 @@ mod tests {
         let count = |file: &str| first_found(&[path(file)], &[folder.path().into()]).unwrap().len();
         assert_eq!([count("bundle"), count("empty")], [2, 3]);
         assert!(first_found(&[path("empty")], &[path("missing")]).is_none());
+    }
+
+    #[test]
+    fn byte_order_marks_are_ignored() {
+        let pem = format!("\u{feff}{}\u{feff}{}", pem(), pem());
+        let folder = folder(&[("a.pem", &pem)]);
+        assert_eq!(count(Some(folder.path().join("a.pem")), None).unwrap(), 2);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn only_regular_files_of_a_folder_are_read() {
+        let folder = folder(&[("a.pem", &pem())]);
+        for name in ["fifo.pem", "0a1b2c3d.0"] {
+            let made = std::process::Command::new("mkfifo").arg(folder.path().join(name)).status().unwrap();
+            assert!(made.success());
+        }
+        std::os::unix::fs::symlink(folder.path().join("a.pem"), folder.path().join("link.pem")).unwrap();
+        fs::create_dir(folder.path().join("0a1b2c3d.1")).unwrap();
+        assert_eq!(count(None, Some(&folder.path().into())).unwrap(), 2);
     }
 
     #[test]

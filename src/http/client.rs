@@ -37,7 +37,7 @@ impl Request {
 /// How many connections are kept alive at once.
 pub const MAX_CONNECTIONS: usize = 32;
 
-/// How long connecting may take, TLS included. With a second address, ureq leaves a third of it for that.
+/// How long connecting may take, TLS included. Looking the name up is not part of it, unless it is the proxy's.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than the pauses of a wait, so that one connection serves all polls if the server lets it.
 const MAX_IDLE: Duration = Duration::from_secs(60);
@@ -73,7 +73,6 @@ impl<'a> Client<'a> {
         }
         let config = Agent::config_builder()
             .timeout_global(Some(attempt))
-            .timeout_resolve(Some(CONNECT_TIMEOUT))
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .tls_config(tls.build())
             .proxy(endpoint.proxy.as_ref().map(|proxy| proxy.settings.clone()))
@@ -88,7 +87,7 @@ impl<'a> Client<'a> {
             .max_idle_connections_per_host(MAX_CONNECTIONS)
             .build();
         Client {
-            agent: Agent::with_parts(config, connector::connector(), resolver.clone()),
+            agent: Agent::with_parts(config, connector::connector(resolver.clone()), resolver.clone()),
             resolver,
             pacing: Pacing::default(),
             has_succeeded: AtomicBool::new(false),
@@ -138,15 +137,19 @@ impl<'a> Client<'a> {
         request: &Request,
         deadline: &Deadline,
     ) -> Result<Value, RequestError> {
-        let (result, connects) = connector::noting_connections(|| self.send(token, request, deadline));
-        result.map_err(|error| match error.kind {
-            Kind::Connection => {
-                self.resolver.refresh();
-                error
-            }
+        let (result, address) = connector::noting_address(|| self.send(token, request, deadline));
+        result.map_err(|error| match (error.kind, address) {
             // A connection that was kept alive may turn out to be closed. That is no fault of the request, which may be
             // sent on another one at once (RFC 9112, section 9.3.1).
-            Kind::NoResponse if !connects => RequestError { kind: Kind::Stale, ..error },
+            (Kind::NoResponse, None) => RequestError { kind: Kind::Stale, ..error },
+            (Kind::Connection | Kind::NoResponse | Kind::TimedOut, _) => {
+                if error.kind == Kind::Connection {
+                    self.resolver.refresh();
+                }
+                // Another address may do better.
+                address.into_iter().for_each(|address| self.resolver.put_last(address));
+                error
+            }
             _ => error,
         })
     }

@@ -1,13 +1,18 @@
-//! Opens connections as ureq does, and remembers at which step one failed.
+//! Opens connections as ureq does, but goes on to the next address after any error of one. Remembers at which step a
+//! connection failed, and what a proxy answered.
 
 use std::cell::Cell;
 use std::fmt::{self, Display, Formatter};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
 
 use ureq::unversioned::transport::{
-    ConnectProxyConnector, ConnectionDetails, Connector, RustlsConnector, TcpConnector, Transport,
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector,
+    Transport, time,
 };
 
-use super::resolver::LookupError;
+use super::resolver::{LookupError, Resolver};
 
 /// A connection is made in these steps; one to an https proxy makes `Tcp` and `Tls` twice.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,20 +41,20 @@ impl Display for ConnectError {
 }
 
 thread_local! {
-    static CONNECTS: Cell<bool> = const { Cell::new(false) };
+    static ADDRESS: Cell<Option<SocketAddr>> = const { Cell::new(None) };
 }
 
-/// Sends a request, and says whether it opened a connection instead of reusing one that was kept alive.
-pub(super) fn noting_connections<T>(send: impl FnOnce() -> T) -> (T, bool) {
-    CONNECTS.set(false);
+/// Sends a request, and says to which address it opened a connection, unless it reused one that was kept alive.
+pub(super) fn noting_address<T>(send: impl FnOnce() -> T) -> (T, Option<SocketAddr>) {
+    ADDRESS.set(None);
     let result = send();
-    (result, CONNECTS.get())
+    (result, ADDRESS.get())
 }
 
 /// The steps of ureq's own connector.
-pub(super) fn connector() -> impl Connector {
-    ().chain(WithStep { inner: ConnectProxyConnector::default(), step: Step::Proxy })
-        .chain(WithStep { inner: TcpConnector::default(), step: Step::Tcp })
+pub(super) fn connector(resolver: Resolver) -> impl Connector {
+    ().chain(WithStep { inner: WithAnswer(ConnectProxyConnector::default()), step: Step::Proxy })
+        .chain(WithStep { inner: AddressByAddress { resolver, tcp: TcpConnector::default() }, step: Step::Tcp })
         .chain(WithStep { inner: RustlsConnector::default(), step: Step::Tls })
 }
 
@@ -64,7 +69,6 @@ impl<In: Transport, C: Connector<In>> Connector<In> for WithStep<C> {
     type Out = C::Out;
 
     fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<C::Out>, ureq::Error> {
-        CONNECTS.set(true);
         self.inner.connect(details, chained).map_err(|error| match error {
             // From the connection to the proxy, or from the lookup of its name.
             ureq::Error::Other(inner) if inner.is::<ConnectError>() || inner.is::<LookupError>() => {
@@ -75,5 +79,117 @@ impl<In: Transport, C: Connector<In>> Connector<In> for WithStep<C> {
                 ureq::Error::Other(Box::new(ConnectError { step: self.step, is_direct, error }))
             }
         })
+    }
+}
+
+/// ureq's own connector goes on to the next address after some errors only, and does not say which address failed.
+#[derive(Debug)]
+struct AddressByAddress {
+    resolver: Resolver,
+    tcp: TcpConnector,
+}
+
+impl<In: Transport> Connector<In> for AddressByAddress {
+    type Out = <TcpConnector as Connector<In>>::Out;
+
+    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
+        if chained.is_some() {
+            return self.tcp.connect(details, chained);
+        }
+        let start = Instant::now();
+        let mut result = Err(ureq::Error::HostNotFound);
+        for (number, address) in details.addrs.iter().enumerate() {
+            let left = details.timeout.after.saturating_sub(start.elapsed());
+            // All but the last address leave half of the time for the others.
+            let after = if number + 1 == details.addrs.len() { left } else { left / 2 };
+            let mut addrs = details.resolver.empty();
+            addrs.push(*address);
+            let timeout = NextTimeout { after: time::Duration::Exact(after), ..details.timeout };
+            result = self.tcp.connect(&ConnectionDetails { addrs, timeout, ..copy(details) }, None);
+            if result.is_ok() {
+                ADDRESS.set(Some(*address));
+                break;
+            }
+            self.resolver.put_last(*address);
+        }
+        result
+    }
+}
+
+/// ureq's own connector says of a proxy's refusal only its status.
+#[derive(Debug)]
+struct WithAnswer(ConnectProxyConnector);
+
+impl<In: Transport> Connector<In> for WithAnswer {
+    type Out = <ConnectProxyConnector as Connector<In>>::Out;
+
+    /// # Errors
+    /// `ConnectProxyFailed` has the head of the proxy's answer in place of ureq's words, if it is a refusal.
+    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
+        if details.config.proxy().is_none() {
+            return self.0.connect(details, chained);
+        }
+        let heard: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let (run_connector, note) = (details.run_connector.clone(), Arc::downgrade(&heard));
+        let run_connector = Arc::new(move |details: &ConnectionDetails| {
+            let transport = run_connector(details)?;
+            Ok(Box::new(Listening { transport, heard: note.clone() }) as Box<dyn Transport>)
+        });
+        self.0.connect(&ConnectionDetails { run_connector, ..copy(details) }, chained).map_err(|error| match error {
+            ureq::Error::ConnectProxyFailed(text) if text.contains("responded") => {
+                let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                ureq::Error::ConnectProxyFailed(String::from_utf8_lossy(&heard).into_owned())
+            }
+            error => error,
+        })
+    }
+}
+
+/// A connection to a proxy whose answer is noted, for as long as anybody wants it.
+#[derive(Debug)]
+struct Listening {
+    transport: Box<dyn Transport>,
+    heard: Weak<Mutex<Vec<u8>>>,
+}
+
+impl Transport for Listening {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.transport.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.transport.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        let progress = self.transport.await_input(timeout)?;
+        if let Some(heard) = self.heard.upgrade() {
+            // ureq takes the answer from the buffer only once it is complete.
+            *heard.lock().unwrap_or_else(PoisonError::into_inner) = self.transport.buffers().input().to_vec();
+        }
+        Ok(progress)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.transport.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.transport.is_tls()
+    }
+}
+
+fn copy<'a>(details: &ConnectionDetails<'a>) -> ConnectionDetails<'a> {
+    ConnectionDetails {
+        uri: details.uri,
+        addrs: details.addrs.clone(),
+        config: details.config,
+        request_level: details.request_level,
+        resolver: details.resolver,
+        now: details.now,
+        timeout: details.timeout,
+        current_time: details.current_time.clone(),
+        run_connector: details.run_connector.clone(),
+        register_shutdown: details.register_shutdown.clone(),
     }
 }

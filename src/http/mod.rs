@@ -8,6 +8,7 @@ mod deadline;
 mod error;
 mod exchange;
 mod pacing;
+mod proxy_error;
 mod resolver;
 mod response;
 mod retry;

@@ -4,31 +4,43 @@
 use std::fmt::{self, Debug, Display, Formatter};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver as UreqResolver};
 use ureq::unversioned::transport::NextTimeout;
 
+/// How long a request waits for a name to be looked up again, before it takes the addresses of before.
+const REFRESH: Duration = Duration::from_secs(1);
+
 #[derive(Clone)]
-pub(super) struct Resolver {
+pub(super) struct Resolver(Arc<Shared>);
+
+struct Shared {
     lookup: Lookup,
-    state: Arc<Mutex<State>>,
+    state: Mutex<State>,
+    /// A lookup has ended.
+    ended: Condvar,
 }
 
-/// Takes `HOST:PORT`. An `Arc`, as the thread that runs it may outlive the time allowed.
-type Lookup = Arc<dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
+/// Takes `HOST:PORT`.
+type Lookup = Box<dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
 
 #[derive(Default)]
 struct State {
-    addresses: Option<Vec<SocketAddr>>,
+    addresses: Vec<SocketAddr>,
+    /// Those that could not be connected to, in the order in which that was last seen.
+    failed: Vec<SocketAddr>,
     /// Whether they should be looked up again.
     is_stale: bool,
-    /// The last lookup that failed, and when it ended.
-    failure: Option<(Instant, LookupError)>,
+    /// Whether a lookup is under way. It is never given up, as glibc asks its second name server only after 5 s.
+    is_under_way: bool,
+    /// How many lookups have ended, and why the last one failed.
+    lookups: usize,
+    failure: String,
 }
 
 /// Why a name has no addresses. It goes through ureq as `ureq::Error::Other`.
@@ -56,7 +68,7 @@ impl Resolver {
     }
 
     pub(super) fn with(lookup: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
-        Resolver { lookup: Arc::new(lookup), state: Arc::default() }
+        Resolver(Arc::new(Shared { lookup: Box::new(lookup), state: Mutex::default(), ended: Condvar::new() }))
     }
 
     /// Has the next connection look the name up again: after a failed one, it may have other addresses by now.
@@ -64,47 +76,57 @@ impl Resolver {
         self.state().is_stale = true;
     }
 
-    fn addresses(&self, host_and_port: &str, timeout: Duration) -> Result<Vec<SocketAddr>, LookupError> {
-        let start = Instant::now();
+    /// Has the next connections try this address after the others.
+    pub(super) fn put_last(&self, address: SocketAddr) {
         let mut state = self.state();
-        if let Some(addresses) = state.addresses.as_ref().filter(|_| !state.is_stale) {
-            return Ok(addresses.clone());
-        }
-        // A failed lookup that ended while this thread waited for the lock holds for it too.
-        if let Some((_, error)) = state.failure.as_ref().filter(|(end, _)| *end >= start) {
-            return Err(error.clone());
-        }
-        match (self.look_up(host_and_port, timeout), &state.addresses) {
-            (Ok(addresses), _) => state.addresses = Some(addresses),
-            // Stale addresses are better than none.
-            (Err(_), Some(_)) => {}
-            (Err(error), None) => {
-                state.failure = Some((Instant::now(), error.clone()));
-                return Err(error);
+        state.failed.retain(|failed| *failed != address);
+        state.failed.push(address);
+    }
+
+    fn addresses(&self, host_and_port: &str, timeout: Duration) -> Result<Vec<SocketAddr>, LookupError> {
+        let mut state = self.state();
+        if state.is_stale || state.addresses.is_empty() {
+            let lookups = state.lookups;
+            if !state.is_under_way {
+                state.is_under_way = true;
+                drop(state);
+                let (resolver, name) = (self.clone(), host_and_port.to_owned());
+                if thread::Builder::new().spawn(move || resolver.look_up(&name)).is_err() {
+                    // Where no thread can be started, the system's own timeout has to do.
+                    self.look_up(host_and_port);
+                }
+                state = self.state();
+            }
+            let timeout = if state.addresses.is_empty() { timeout } else { timeout.min(REFRESH) };
+            let wait = self.0.ended.wait_timeout_while(state, timeout, |state| state.lookups == lookups);
+            state = wait.unwrap_or_else(PoisonError::into_inner).0;
+            if state.addresses.is_empty() {
+                let failure = LookupError::Failed(state.failure.clone());
+                return Err(if state.lookups == lookups { LookupError::TimedOut } else { failure });
             }
         }
-        state.is_stale = false;
-        Ok(state.addresses.clone().unwrap_or_default())
+        let mut addresses = state.addresses.clone();
+        // `None`, an address that has not failed, comes first.
+        addresses.sort_by_key(|address| state.failed.iter().position(|failed| failed == address));
+        Ok(addresses)
+    }
+
+    /// Looks the name up. If that fails, the addresses of before are better than none.
+    fn look_up(&self, host_and_port: &str) {
+        let found = (self.0.lookup)(host_and_port);
+        let mut state = self.state();
+        match found {
+            Ok(addresses) if addresses.is_empty() => state.failure = "it has no addresses".into(),
+            Ok(addresses) => state.addresses = addresses,
+            Err(error) => state.failure = error.to_string(),
+        }
+        (state.is_stale, state.is_under_way) = (false, false);
+        state.lookups += 1;
+        self.0.ended.notify_all();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn look_up(&self, host_and_port: &str, timeout: Duration) -> Result<Vec<SocketAddr>, LookupError> {
-        let (sender, receiver) = mpsc::channel();
-        let (lookup, name) = (self.lookup.clone(), host_and_port.to_owned());
-        let thread = thread::Builder::new().spawn(move || sender.send(lookup(&name)));
-        let addresses = match thread {
-            Ok(_) => receiver.recv_timeout(timeout).map_err(|_| LookupError::TimedOut)?,
-            // Where no thread can be started, the system's own timeout has to do.
-            Err(_) => (self.lookup)(host_and_port),
-        };
-        match addresses {
-            Ok(addresses) if addresses.is_empty() => Err(LookupError::Failed("it has no addresses".into())),
-            Ok(addresses) => Ok(addresses),
-            Err(error) => Err(LookupError::Failed(error.to_string())),
-        }
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -208,11 +230,31 @@ mod tests {
     }
 
     #[test]
-    fn a_lookup_takes_no_longer_than_allowed() {
-        let (resolver, _) = counting(|| Ok(Vec::new()));
+    fn a_lookup_that_is_under_way_is_kept() {
+        let (resolver, count) = counting(|| Ok(vec![([127, 0, 0, 1], 1).into()]));
         let error = resolver.addresses("a.test:1", Duration::from_millis(1)).unwrap_err();
         assert!(matches!(error, LookupError::TimedOut), "{error}");
-        let error = resolver.addresses("a.test:1", SOON).unwrap_err();
-        assert_eq!(error.to_string(), "it has no addresses");
+        // As the client does after a failed connection.
+        resolver.refresh();
+        assert_eq!(resolver.addresses("a.test:1", SOON).unwrap().len(), 1);
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+
+        let (resolver, _) = counting(|| Ok(Vec::new()));
+        assert_eq!(resolver.addresses("a.test:1", SOON).unwrap_err().to_string(), "it has no addresses");
+    }
+
+    #[test]
+    fn an_address_that_failed_comes_last() {
+        let all: Vec<SocketAddr> = (1..=3).map(|port| ([127, 0, 0, 1], port).into()).collect();
+        let known = all.clone();
+        let resolver = Resolver::with(move |_| Ok(known.clone()));
+        let ports = || resolver.addresses("a.test:1", SOON).unwrap().iter().map(SocketAddr::port).collect::<Vec<_>>();
+        for (failed, expected) in [(0, [2, 3, 1]), (1, [3, 1, 2]), (0, [3, 2, 1]), (2, [2, 1, 3])] {
+            resolver.put_last(all[failed]);
+            assert_eq!(ports(), expected);
+            // The system gives them in its own order again.
+            resolver.refresh();
+            assert_eq!(ports(), expected);
+        }
     }
 }

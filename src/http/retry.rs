@@ -83,6 +83,8 @@ pub(super) fn after(error: &RequestError, situation: &Situation) -> Next {
         None if error.ends_batch(situation.has_succeeded) => NextRequest::EndAll,
         None => NextRequest::End,
     };
+    // A proxy may have named it.
+    let named = if let Retry::After(pause) = error.retry { pause } else { None };
     let connection = match error.kind {
         Kind::Stale => Some(Duration::ZERO),
         kind if kind.is_answer() => Some(Duration::ZERO),
@@ -90,7 +92,7 @@ pub(super) fn after(error: &RequestError, situation: &Situation) -> Next {
         Kind::TimedOut if situation.others_work => None,
         _ if error.retry == Retry::Never => None,
         _ if failures >= MAX_RETRIES && !situation.any_answered => None,
-        _ => fitting(backoff(failures, jitter)),
+        _ => fitting(named.unwrap_or_else(|| backoff(failures, jitter))),
     };
     Next { request, connection }
 }
@@ -187,6 +189,8 @@ mod tests {
             (Connection, transient, others_work, Again(now), Some(millis(2000))),
             (Connection, transient, Situation { failures: 9, ..answered }, Again(now), Some(millis(8000))),
             (Connection, transient, late, Again(now), None),
+            (Connection, named(1500), first, Again(now), Some(millis(1500))),
+            (Connection, named(500), late, Again(now), None),
             (Connection, Retry::Never, first, Again(now), None),
             (Connection, Retry::Never, answered, Again(now), None),
             // A connection that was closed while it was kept alive.

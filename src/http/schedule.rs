@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::deadline::Deadline;
 use super::error::{Kind, RequestError, Retry};
 use super::pacing::Pacing;
-use super::retry::{self, NextRequest, Situation};
+use super::retry::{self, Next, NextRequest, Situation};
 use crate::text::duration;
 
 /// What has become of a connection.
@@ -157,7 +157,7 @@ impl Schedule {
         }
         // How often other connections took the same request depends on timing.
         let attempts = if error.kind == Kind::Connection { connection.failures } else { tried.attempts };
-        let error = with_attempts(error, attempts, &next.request, &self.deadline);
+        let error = with_attempts(error, attempts, &next, &self.deadline);
         match next.connection {
             Some(pause) => connection.not_before = Some(now + pause),
             None => {
@@ -194,12 +194,13 @@ impl Schedule {
 }
 
 /// Notes how often the request was sent, or for how long a server asked to wait that was asked once.
-fn with_attempts(error: RequestError, attempts: u32, next: &NextRequest, deadline: &Deadline) -> RequestError {
+fn with_attempts(error: RequestError, attempts: u32, next: &Next, deadline: &Deadline) -> RequestError {
+    let is_over = next.request == NextRequest::End || next.connection.is_none();
     let note = match (attempts, error.retry) {
         // It counts the attempts of the exchange.
         _ if matches!(error.kind, Kind::TokenExchange { .. }) => None,
         (2.., _) => Some(format!("after {attempts} attempts")),
-        (_, Retry::After(Some(pause)) | Retry::RateLimited(Some(pause))) if *next == NextRequest::End => {
+        (_, Retry::After(Some(pause)) | Retry::RateLimited(Some(pause))) if is_over => {
             Some(format!("Retry-After is {}, more than {} leaves", duration(pause), deadline.key))
         }
         _ => None,

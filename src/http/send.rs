@@ -113,6 +113,7 @@ fn out_of_time(host: &str, deadline: &Deadline, held_back: Option<Duration>) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -148,6 +149,41 @@ mod tests {
         let endpoint = test_server::endpoint("two.test");
         let client = Client::with_resolver(&endpoint, TIMEOUT, Resolver::with(move |_| Ok(vec![silent, answering])));
         assert!(get(&client, path(), &Deadline::timeout(TIMEOUT)).is_ok());
+    }
+
+    #[test]
+    fn any_error_of_an_address_leads_to_the_next() {
+        // A link-local address without its link is invalid (EINVAL), or there is no IPv6 at all.
+        let invalid: SocketAddr = "[fe80::1]:80".parse().unwrap();
+        let answering = test_server::start(|_| json!({}));
+        let endpoint = test_server::endpoint("two.test");
+        let client = Client::with_resolver(&endpoint, TIMEOUT, Resolver::with(move |_| Ok(vec![invalid, answering])));
+        assert!(get(&client, path(), &Deadline::timeout(TIMEOUT)).is_ok());
+    }
+
+    #[test]
+    fn a_retry_takes_another_address() {
+        // The system accepts, and nobody answers, be it in HTTP or in TLS.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let silent_address = silent.local_addr().unwrap();
+        let get_from = |address: SocketAddr, endpoint: &Endpoint| {
+            let timeout = Duration::from_secs(6);
+            let resolver = Resolver::with(move |_| Ok(vec![silent_address, address]));
+            let client = Client::with_resolver(endpoint, timeout, resolver);
+            get(&client, path(), &Deadline::timeout(timeout))
+        };
+        let answering = test_server::start(|_| json!({}));
+        assert!(get_from(answering, &test_server::endpoint("two.test")).is_ok());
+
+        let without_tls = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = without_tls.local_addr().unwrap();
+        thread::spawn(move || {
+            for mut stream in without_tls.incoming().flatten() {
+                stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").ok();
+            }
+        });
+        let error = get_from(address, &test_server::endpoint_at("https://two.test")).unwrap_err();
+        assert!(error.message.ends_with(" it does not speak TLS"), "{error}");
     }
 
     #[test]

@@ -31,7 +31,10 @@ pub fn start(answer: impl Fn(&str) -> Value + Clone + Send + 'static) -> SocketA
 
 /// An endpoint in plain http at this host.
 pub fn endpoint(host: &str) -> Endpoint {
-    let base_url = format!("http://{host}/v1");
-    let overrides = Overrides { base_url: Some(&base_url), allow_http: true, ..Overrides::default() };
+    endpoint_at(&format!("http://{host}/v1"))
+}
+
+pub fn endpoint_at(base_url: &str) -> Endpoint {
+    let overrides = Overrides { base_url: Some(base_url), allow_http: true, ..Overrides::default() };
     Endpoint::new(overrides, &|name| (name == "OPENAI_API_KEY").then(|| "not-a-real-key".into())).unwrap()
 }

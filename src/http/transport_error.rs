@@ -9,7 +9,7 @@ use super::connector::{ConnectError, Step};
 use super::deadline::Deadline;
 use super::error::{Kind, RequestError, Retry};
 use super::resolver::LookupError;
-use super::tls_error;
+use super::{proxy_error, tls_error};
 use crate::endpoint::{Endpoint, Proxy};
 use crate::text::duration;
 
@@ -22,7 +22,7 @@ pub(super) const MAX_HEADERS: usize = 16 * 1024;
 /// What one attempt was allowed, for messages.
 #[derive(Clone, Copy)]
 pub(super) struct Limits<'a> {
-    /// For the lookup of the name, and as much again for the connection, TLS included.
+    /// For the connection, TLS and the lookup of a proxy's name included.
     pub(super) connect: Duration,
     /// For the whole attempt.
     pub(super) attempt: Duration,
@@ -32,7 +32,7 @@ pub(super) struct Limits<'a> {
 
 impl Limits<'_> {
     /// What a time limit was, for messages. The user sets the time of all attempts together, not that of one.
-    fn within(&self, limit: Duration) -> String {
+    pub(super) fn within(&self, limit: Duration) -> String {
         if limit < self.attempt {
             format!("within {}", duration(limit))
         } else {
@@ -58,32 +58,44 @@ pub(super) fn explain(error: &Error, endpoint: &Endpoint, limits: Limits, is_bod
     response(error, endpoint, limits, is_body)
 }
 
-/// Who was to be connected to, and the query key or the variable that says so.
-fn peer(endpoint: &Endpoint, is_direct: bool) -> (String, &str) {
-    match &endpoint.proxy {
-        Some(Proxy { settings, variable }) if is_direct => {
-            (format!("the proxy {}:{}", settings.host(), settings.port()), variable)
-        }
-        _ => (endpoint.host().to_owned(), endpoint.base_url.name),
+/// Who was to be connected to, and the query key or the variable that says so: the proxy if `is_direct` and there is one,
+/// else the API, perhaps through it.
+pub(super) fn peer(endpoint: &Endpoint, is_direct: bool) -> (String, String) {
+    let (host, base_url) = (endpoint.host(), endpoint.base_url.name);
+    let Some(Proxy { settings, variable }) = &endpoint.proxy else {
+        return (host.to_owned(), base_url.to_owned());
+    };
+    let proxy = format!("the proxy {}:{}", settings.host(), settings.port());
+    if is_direct {
+        (proxy, variable.clone())
+    } else {
+        (format!("{host} through {proxy}"), format!("{base_url} and the proxy in {variable}"))
     }
 }
 
 fn lookup(error: &LookupError, endpoint: &Endpoint, limits: Limits) -> RequestError {
     let (peer, source) = peer(endpoint, true);
     let reason = match error {
-        LookupError::TimedOut => limits.within(limits.connect),
+        LookupError::TimedOut if endpoint.proxy.is_some() => limits.within(limits.connect),
+        LookupError::TimedOut => limits.within(limits.attempt),
         LookupError::Failed(reason) => format!("({reason})"),
     };
     no_connection(format!("could not resolve the name of {peer} {reason}"), format!("check {source} and the network"))
 }
 
 fn connection(error: &ConnectError, endpoint: &Endpoint, limits: Limits) -> RequestError {
-    let (peer, source) = peer(endpoint, error.is_direct || error.step == Step::Proxy);
-    if let Some(error) = rustls_error(&error.error) {
-        return tls_error::explain(error, &peer, source, endpoint);
+    let is_direct = error.is_direct || error.step == Step::Proxy;
+    let (peer, source) = peer(endpoint, is_direct);
+    match rustls_error(&error.error) {
+        // It is no fault of the tunnel's.
+        Some(error @ rustls::Error::InvalidCertificate(_)) if !is_direct => {
+            return tls_error::explain(error, endpoint.host(), endpoint.base_url.name, endpoint);
+        }
+        Some(error) => return tls_error::explain(error, &peer, &source, endpoint),
+        None => {}
     }
     let message = match (error.step, &error.error) {
-        (Step::Proxy, error) => return proxy(error, endpoint, limits),
+        (Step::Proxy, error) => return proxy_error::explain(error, endpoint, limits),
         (Step::Tls, Error::Timeout(_)) => {
             format!("the TLS handshake with {peer} did not complete {}", limits.within(limits.connect))
         }
@@ -94,44 +106,26 @@ fn connection(error: &ConnectError, endpoint: &Endpoint, limits: Limits) -> Requ
         }
         (Step::Tcp, error) => format!("no connection to {peer}: {}", reason(error)),
     };
-    no_connection(message, format!("check {source} and the network"))
+    let comma = if is_direct { "" } else { "," };
+    no_connection(message, format!("check {source}{comma} and the network"))
 }
 
-/// What goes wrong between the connection to the proxy and the one through it.
-fn proxy(error: &Error, endpoint: &Endpoint, limits: Limits) -> RequestError {
-    let (peer, source) = peer(endpoint, true);
-    let host = endpoint.host();
-    // ureq has the status only in its text: "proxy server responded 407/407".
-    let status = match error {
-        Error::ConnectProxyFailed(text) => text.split(['/', ' ']).find_map(|word| word.parse::<u16>().ok()),
-        _ => None,
-    };
-    if let Some(status) = status {
-        let has_user = endpoint.proxy.as_ref().is_some_and(|proxy| proxy.settings.username().is_some());
-        let (retry, advice) = match status {
-            407 if has_user => (Retry::Never, format!("check the user and the password in {source}")),
-            407 => (Retry::Never, format!("put USER:PASSWORD@ before the host in {source} (Basic authentication)")),
-            403 => (Retry::Never, "have it allow this host, or list the host in NO_PROXY".into()),
-            500.. => (Retry::After(None), format!("check {}, and that the proxy can reach it", endpoint.base_url.name)),
-            _ => (Retry::Never, format!("check that {source} is a forward proxy")),
-        };
-        let message = format!("{peer} answered HTTP {status} to CONNECT {host}");
-        return RequestError::new(message, advice, retry, Kind::Connection);
-    }
-    let form = format!("check the scheme and the port in {source}");
-    let (message, advice) = match error {
-        Error::Timeout(_) => (
-            format!("{peer} did not connect to {host} {}", limits.within(limits.connect)),
-            format!("check that the proxy can reach it, and the scheme and the port in {source}"),
-        ),
-        Error::Protocol(_) => (format!("{peer} does not speak HTTP"), form),
-        error => (format!("no answer from {peer}: {}", reason(error)), form),
-    };
-    no_connection(message, advice)
+/// What is wrong with a response, by what ureq says of it.
+pub(super) fn broken_http(error: &str) -> String {
+    let broken = [
+        ("conflicting content-length", "two Content-Length lines that differ"),
+        ("content-length header not a number", "a Content-Length that is no number"),
+        ("too many headers", "too many header lines"),
+        ("invalid header name", "a header line that has no valid name"),
+        ("invalid header value", "a header line that has no valid value"),
+        ("chunk", "a body whose chunks are broken"),
+    ];
+    let broken = broken.iter().find(|(words, _)| error.contains(words));
+    broken.map_or("does not speak HTTP".into(), |(_, what)| format!("sent a response with {what}"))
 }
 
 fn response(error: &Error, endpoint: &Endpoint, limits: Limits, is_body: bool) -> RequestError {
-    let (host, base_url) = (endpoint.host(), endpoint.base_url.name);
+    let (host, source) = peer(endpoint, false);
     let what = if is_body { "only part of a response" } else { "no response" };
     let (message, advice, retry) = match error {
         Error::Timeout(_) => (
@@ -141,16 +135,18 @@ fn response(error: &Error, endpoint: &Endpoint, limits: Limits, is_body: bool) -
         ),
         Error::LargeResponseHeader(..) => (
             format!("the headers of the response from {host} are over {} KiB", MAX_HEADERS >> 10),
-            format!("check {base_url}"),
+            format!("check {source}"),
             Retry::Never,
         ),
         Error::BodyExceedsLimit(_) => {
             (format!("the response from {host} is over {} MiB", MAX_BODY >> 20), String::new(), Retry::Never)
         }
-        Error::Protocol(_) => (format!("{host} does not speak HTTP"), format!("check {base_url}"), Retry::Later),
+        Error::Protocol(error) => {
+            (format!("{host} {}", broken_http(&error.to_string())), format!("check {source}"), Retry::Later)
+        }
         error => (
             format!("{what} from {host}: {}", reason(error)),
-            format!("check the scheme and the port in {base_url}, or try again later"),
+            format!("check the scheme and the port in {source}, or try again later"),
             Retry::After(None),
         ),
     };
@@ -162,7 +158,7 @@ fn response(error: &Error, endpoint: &Endpoint, limits: Limits, is_body: bool) -
     RequestError::new(message, advice, retry, kind)
 }
 
-fn no_connection(message: String, advice: String) -> RequestError {
+pub(super) fn no_connection(message: String, advice: String) -> RequestError {
     RequestError::new(message, advice, Retry::After(None), Kind::Connection)
 }
 
@@ -176,7 +172,7 @@ fn rustls_error(error: &Error) -> Option<&rustls::Error> {
 }
 
 /// The system's own words, where they are the same everywhere those of this program.
-fn reason(error: &Error) -> String {
+pub(super) fn reason(error: &Error) -> String {
     match error {
         Error::ConnectProxyFailed(_) => "the connection was closed".into(),
         Error::Io(error) => match error.kind() {

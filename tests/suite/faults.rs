@@ -64,7 +64,38 @@ fn each_fault_ends_in_one_line() {
             c.write(b"connection: close\r\n\r\n{\"object\":\"fine_tuning.jo")
         }),
         ("an empty body", 3, "answered with an empty body", |c| c.answer(&response("200 OK", &[], ""))),
-        ("a broken chunk", 1, "does not speak HTTP; check OPENAI_BASE_URL", |c| {
+        ("two lengths", 1, " sent a response with two Content-Length lines that differ; check OPENAI_BASE_URL", |c| {
+            c.answer(START)?;
+            c.write(b"content-length: 2\r\ncontent-length: 3\r\n\r\n{}")
+        }),
+        (
+            "a length in words",
+            1,
+            " sent a response with a Content-Length that is no number; check OPENAI_BASE_URL",
+            |c| {
+                c.answer(START)?;
+                c.write(b"content-length: two\r\n\r\n{}")
+            },
+        ),
+        ("a header line without a name", 1, " with a header line that has no valid name; check OPENAI_BASE_URL", |c| {
+            c.answer(START)?;
+            c.write(b"content type: x\r\n\r\n{}")
+        }),
+        (
+            "a header line with a control",
+            1,
+            " with a header line that has no valid value; check OPENAI_BASE_URL",
+            |c| {
+                c.answer(START)?;
+                c.write(b"x-name: a\0b\r\n\r\n{}")
+            },
+        ),
+        ("many header lines", 1, " sent a response with too many header lines; check OPENAI_BASE_URL", |c| {
+            c.answer(START)?;
+            (0..200).try_for_each(|n| c.write(format!("x-header-{n}: x\r\n").as_bytes()))?;
+            c.write(b"content-length: 2\r\n\r\n{}")
+        }),
+        ("a broken chunk", 1, " sent a response with a body whose chunks are broken; check OPENAI_BASE_URL", |c| {
             c.answer(START)?;
             c.write(b"transfer-encoding: chunked\r\n\r\nxyz\r\n{}\r\n")
         }),
@@ -82,7 +113,7 @@ fn each_fault_ends_in_one_line() {
             let chunk = format!("100000\r\n{}\r\n", " ".repeat(1 << 20));
             (0..11).try_for_each(|_| c.write(chunk.as_bytes()))
         }),
-        ("endless headers", 1, "does not speak HTTP; check OPENAI_BASE_URL", |c| {
+        ("endless headers", 1, " sent a response with too many header lines; check OPENAI_BASE_URL", |c| {
             c.answer(START)?;
             (0..100_000).try_for_each(|n| c.write(format!("x-header-{n}: x\r\n").as_bytes()))
         }),

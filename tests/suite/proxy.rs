@@ -1,5 +1,10 @@
 //! Connections through a proxy on loopback.
 
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
 use assert_cmd::Command;
 
 use crate::support::certificates::CertificateAuthority;
@@ -146,6 +151,138 @@ fn errors_at_the_proxy_name_it_and_its_variable() {
 }
 
 #[test]
+fn a_proxys_pause_is_obeyed() {
+    let ca = CertificateAuthority::new();
+    let api = SampleApi::start_tls(ca.server("api.test"));
+    for status in ["408 Request Timeout", "429 Too Many Requests", "503 Service Unavailable"] {
+        let proxy = Proxy::start(&api, None, None);
+        proxy.refuse([&*format!("{status}\r\nRetry-After: 2").leak()]);
+        let start = Instant::now();
+        let mut command = program_behind(&proxy, "HTTPS_PROXY", "http://PROXY");
+        assert_eq!(result(command.env("SSL_CERT_FILE", ca.file()).arg(HTTPS))["status"], "succeeded");
+        assert!(start.elapsed() >= Duration::from_secs(2), "{status}: {:?}", start.elapsed());
+        assert_eq!(proxy.heads().len(), 2);
+
+        proxy.refuse([&*format!("{status}\r\nRetry-After: 60").leak()]);
+        let line = line(&proxy, "HTTPS_PROXY", "http://PROXY", &ca);
+        assert!(line.contains(" (Retry-After is 1m, more than timeout leaves); "), "{line}");
+        assert_eq!(proxy.heads().len(), 3);
+    }
+}
+
+#[test]
+fn a_proxy_that_wants_more_than_basic_authentication_is_explained() {
+    let ca = CertificateAuthority::new();
+    let api = SampleApi::start();
+    let proxy = Proxy::start(&api, None, None);
+    for (value, headers, expected) in [
+        (
+            "http://PROXY",
+            "Proxy-Authenticate: NTLM",
+            ": it wants NTLM, which this program does not know; set HTTPS_PROXY to a local proxy that does, such as px or cntlm",
+        ),
+        (
+            "http://user:hidden@PROXY",
+            "Proxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM",
+            ": it wants Negotiate or NTLM, which this program does not know; set HTTPS_PROXY to a local proxy that does, such \
+             as px or cntlm",
+        ),
+        (
+            "http://PROXY",
+            "Proxy-Authenticate: NTLM\r\nProxy-Authenticate: Basic realm=\"proxy\"",
+            "; put USER:PASSWORD@ before the host in HTTPS_PROXY (Basic authentication)",
+        ),
+        (
+            "http://user:hidden@PROXY",
+            "Proxy-Authenticate: Basic realm=\"proxy\"",
+            "; check the user and the password in HTTPS_PROXY",
+        ),
+    ] {
+        proxy.refuse([&*format!("407 Proxy Authentication Required\r\n{headers}").leak()]);
+        let line = line(&proxy, "HTTPS_PROXY", value, &ca);
+        assert_eq!(line, format!("the proxy PROXY answered HTTP 407 to CONNECT api.test:8443{expected}"));
+    }
+}
+
+/// What a proxy does after it has answered 200 to CONNECT.
+type Tunnel = fn(&mut TcpStream) -> io::Result<()>;
+
+fn proxy_with(tunnel: Tunnel) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut lines = BufReader::new(client.try_clone()?).lines().map_while(Result::ok);
+                lines.find(|line| line.is_empty());
+                client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+                tunnel(&mut client)
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn what_goes_wrong_in_the_tunnel_names_the_proxy() {
+    let ca = CertificateAuthority::new();
+    let page: Tunnel = |client| {
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n<html><title>Log in</title></html>")?;
+        client.read(&mut [0; 4096]).map(drop)
+    };
+    let closes: Tunnel = |client| client.read(&mut [0; 4096]).map(drop);
+    let silent: Tunnel = |client| {
+        thread::sleep(Duration::from_secs(30));
+        client.shutdown(Shutdown::Both)
+    };
+    let handshake = "the TLS handshake with api.test:8443 through the proxy PROXY";
+    for (tunnel, variable, base_url, expected) in [
+        (
+            page,
+            "HTTPS_PROXY",
+            HTTPS,
+            format!(
+                "{handshake} failed: it does not speak TLS; check the scheme and the port in base_url and the proxy in HTTPS_PROXY"
+            ),
+        ),
+        (
+            closes,
+            "HTTPS_PROXY",
+            HTTPS,
+            format!(
+                "{handshake} failed: the connection was closed; check base_url and the proxy in HTTPS_PROXY, and the network"
+            ),
+        ),
+        (
+            silent,
+            "ALL_PROXY",
+            HTTPS,
+            format!(
+                "{handshake} did not complete within the timeout of 3s; check base_url and the proxy in ALL_PROXY, and the network"
+            ),
+        ),
+        (
+            closes,
+            "HTTP_PROXY",
+            HTTP,
+            "no response from api.test:8080 through the proxy PROXY: the connection was closed; check the \
+             scheme and the port in base_url and the proxy in HTTP_PROXY, or try again later"
+                .into(),
+        ),
+    ] {
+        let address = proxy_with(tunnel).to_string();
+        let mut command = program();
+        command.env("OPENAI_API_KEY", KEY).env(variable, format!("http://{address}")).env("SSL_CERT_FILE", ca.file());
+        let line = failure(1, command.args(["ftjob-abc123", "timeout=3s", "allow_http=true", base_url]));
+        let line = line.replace(&address, "PROXY");
+        let line = line.replace(" (after 2 attempts)", "").replace(" (after 3 attempts)", "");
+        // On Windows the lower-case name finds it too.
+        let line = line.replace(&variable.to_lowercase(), variable);
+        assert_eq!(line, format!("could not read fine-tuning job ftjob-abc123: {expected}"));
+    }
+}
+
+#[test]
 fn a_proxy_that_is_not_there_is_named() {
     let api = SampleApi::start();
     let mut proxy = Proxy::start(&api, None, None);
@@ -169,14 +306,23 @@ fn a_tls_error_behind_the_proxy_names_the_api() {
 #[test]
 fn an_invalid_proxy_is_a_usage_error() {
     let api = SampleApi::start();
-    for value in ["socks5://user:hidden@127.0.0.1:1", "http://user:hidden@127.0.0.1:99999", "http://", "a b"] {
+    for value in [
+        "socks5://user:hidden@127.0.0.1:1",
+        "http://user:hidden@127.0.0.1:99999",
+        "http://",
+        "a b",
+        "http://alice:2024#hidden@127.0.0.1:1",
+        "alice:2024/hidden@127.0.0.1:1",
+        "http://alice?hidden:2024@127.0.0.1:1",
+        "http://127.0.0.1:1/proxy.pac",
+    ] {
         let mut command = program();
         command.env("OPENAI_API_KEY", KEY).env("HTTP_PROXY", value).arg("ftjob-abc123");
         let line = failure(2, command.args(["allow_http=true", &format!("base_url={}", api.url())]));
         // On Windows the lower-case name finds it too.
         let (name, rest) = line.split_once(' ').unwrap();
         assert!(name.eq_ignore_ascii_case("HTTP_PROXY") && rest.starts_with("is not a valid proxy"), "{line}");
-        assert!(!line.contains("hidden"), "{line}");
+        assert!(!line.contains("hidden") && !line.contains("alice") && !line.contains("2024"), "{line}");
     }
     assert_eq!(api.connections(), 0);
 }
