@@ -85,7 +85,7 @@ fn look_up(request: &Request, api: &Api, jobs: &mut [Job], deadline: &Deadline) 
     }
     if request.availability {
         let any_model = jobs.iter().any(|job| job.model().is_some());
-        let models = if any_model { Models::read(api, deadline)? } else { Models::default() };
+        let models = if any_model { Models::read(jobs, api, deadline)? } else { Models::default() };
         jobs.iter_mut().for_each(|job| models.look_up(job));
         if let Some(wanted) = request.require_available {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

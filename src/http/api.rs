@@ -1,6 +1,6 @@
 //! OpenAI's fine-tuning API, as far as it is needed here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -8,9 +8,10 @@ use serde_json::Value;
 use super::client::{Client, Get};
 use super::deadline::Deadline;
 use super::error::{Kind, RequestError, Retry};
-use super::send;
+use super::response::{self, Unusable};
+use super::{models, send};
 use crate::endpoint::Endpoint;
-use crate::job::Job;
+use crate::job::{Budget, Charge, Cost, Job, MAX_ID};
 use crate::text::{Line, format_time, quote};
 
 /// The API's largest page, of jobs or of events.
@@ -35,12 +36,13 @@ pub struct Event {
 
 pub struct Api<'a> {
     client: Client<'a>,
+    budget: Budget,
 }
 
 impl<'a> Api<'a> {
     /// Sends no request yet.
     pub fn new(endpoint: &'a Endpoint, timeout: Duration) -> Self {
-        Api { client: Client::new(endpoint, timeout) }
+        Api { client: Client::new(endpoint, timeout), budget: Budget::default() }
     }
 
     /// How long the server's rate limit holds requests back from now on.
@@ -50,10 +52,11 @@ impl<'a> Api<'a> {
 
     /// Retrieves fine-tuning jobs, in the order of the IDs: `GET /fine_tuning/jobs/{id}` in OpenAI's API reference.
     pub fn jobs(&self, ids: &[&str], deadline: &Deadline) -> Vec<Result<Job, RequestError>> {
-        let get = |id: &&str| Get { path: format!("fine_tuning/jobs/{id}"), query: Vec::new() };
+        let read = |body: &[u8]| self.tree(body);
+        let get = |id: &&str| Get { path: format!("fine_tuning/jobs/{id}"), query: Vec::new(), read: &read };
         let results = send::get_all(&self.client, &ids.iter().map(get).collect::<Vec<_>>(), deadline);
         let jobs = ids.iter().zip(results).map(|(id, result)| match result {
-            Ok(answer) => self.job(id, answer),
+            Ok((answer, charge)) => self.job(id, answer).map(|job| job.charged(charge)),
             Err(error) => Err(self.with_advice_on_the_id(error)),
         });
         jobs.collect()
@@ -99,7 +102,11 @@ impl<'a> Api<'a> {
             Some(Value::Array(jobs)) => jobs.into_iter().map(Job::new).collect(),
             _ => None,
         };
-        let jobs = jobs.ok_or_else(|| self.unexpected("JSON that is not a list of fine-tuning jobs"))?;
+        let jobs: Vec<Job> = jobs.ok_or_else(|| self.unexpected("JSON that is not a list of fine-tuning jobs"))?;
+        // The page is given up, each job counts by itself: most may be dropped.
+        let charged = |job: Job| self.budget.take(Cost::of_value(job.api())).map(|charge| job.charged(charge));
+        let jobs = jobs.into_iter().map(charged).collect::<Result<_, _>>();
+        let jobs = jobs.map_err(|error| response::too_much(self.client.endpoint(), &error))?;
         Ok(Page { jobs, has_more: answer["has_more"] == true })
     }
 
@@ -109,8 +116,9 @@ impl<'a> Api<'a> {
         let mut query = vec![("limit".to_owned(), MAX_PAGE.to_string())];
         let mut checkpoints: Vec<Value> = Vec::new();
         loop {
-            let mut page = self.get(&path, query.clone(), deadline)?;
+            let (mut page, charge) = self.get_charged(&path, query.clone(), deadline)?;
             checkpoints.extend(self.entries(&mut page, "checkpoints")?);
+            charge.keep();
             if page["has_more"] != true {
                 return Ok(checkpoints);
             }
@@ -127,10 +135,11 @@ impl<'a> Api<'a> {
         }
     }
 
-    /// The models that the key may use: `GET /models` in OpenAI's API reference, which has no pages.
-    pub fn models(&self, deadline: &Deadline) -> Result<Vec<Value>, RequestError> {
-        let mut answer = self.get("models", Vec::new(), deadline)?;
-        self.entries(&mut answer, "models")
+    /// Those of the models with these names that the key may use: `GET /models` in OpenAI's API reference, which has no
+    /// pages. Of each, what `models` reads.
+    pub fn models(&self, names: &BTreeSet<&str>, deadline: &Deadline) -> Result<Vec<Value>, RequestError> {
+        let read = |body: &[u8]| models::read(body, names);
+        send::get(&self.client, Get { path: "models".into(), query: Vec::new(), read: &read }, deadline)
     }
 
     /// What the job reported since the event `newest`, oldest first; without one, only what fits on a page.
@@ -146,8 +155,8 @@ impl<'a> Api<'a> {
         for _ in 0..MAX_EVENT_PAGES {
             let page = self.get(&format!("fine_tuning/jobs/{id}/events"), query.clone(), deadline)?;
             let data = page["data"].as_array().into_iter().flatten();
-            let unseen = data.map_while(|event| {
-                let id = event["id"].as_str().filter(|id| Some(*id) != newest)?;
+            let unseen = data.take(MAX_PAGE).map_while(|event| {
+                let id = event["id"].as_str().filter(|id| Some(*id) != newest && id.len() <= MAX_ID)?;
                 Some(Event { id: id.to_owned(), line: self.event_line(event) })
             });
             let seen_before = events.len();
@@ -164,7 +173,23 @@ impl<'a> Api<'a> {
     }
 
     fn get(&self, path: &str, query: Vec<(String, String)>, deadline: &Deadline) -> Result<Value, RequestError> {
-        send::get(&self.client, Get { path: path.into(), query }, deadline)
+        Ok(self.get_charged(path, query, deadline)?.0)
+    }
+
+    fn get_charged(
+        &self,
+        path: &str,
+        query: Vec<(String, String)>,
+        deadline: &Deadline,
+    ) -> Result<(Value, Charge), RequestError> {
+        let read = |body: &[u8]| self.tree(body);
+        send::get(&self.client, Get { path: path.into(), query, read: &read }, deadline)
+    }
+
+    /// All of a JSON text, if a run may keep it.
+    fn tree(&self, body: &[u8]) -> Result<(Value, Charge), Unusable> {
+        let charge = self.budget.take(Cost::of(body))?;
+        Ok((serde_json::from_slice(body)?, charge))
     }
 
     fn event_line(&self, event: &Value) -> Line {
@@ -173,18 +198,20 @@ impl<'a> Api<'a> {
         self.line(&format!("{time} {}: {}", text("level"), text("message")))
     }
 
-    /// Takes the entries out of a list; each of them has an ID.
+    /// Takes the entries out of a list; each of them has an ID that fits into a URL.
     fn entries(&self, answer: &mut Value, what: &str) -> Result<Vec<Value>, RequestError> {
         match answer.get_mut("data").map(Value::take) {
-            Some(Value::Array(entries)) if entries.iter().all(|entry| entry["id"].is_string()) => Ok(entries),
+            Some(Value::Array(entries)) if entries.iter().all(|entry| entry["id"].is_string()) => {
+                let is_long = |entry: &Value| entry["id"].as_str().is_some_and(|id| id.len() > MAX_ID);
+                let what = format!("a list of {what} with an ID of over {MAX_ID} bytes");
+                if entries.iter().any(is_long) { Err(self.unexpected(&what)) } else { Ok(entries) }
+            }
             _ => Err(self.unexpected(&format!("JSON that is not a list of {what}"))),
         }
     }
 
     fn unexpected(&self, what: &str) -> RequestError {
-        let endpoint = self.client.endpoint();
-        let message = format!("{} answered with {what}", endpoint.host());
-        RequestError::new(message, format!("check {}", endpoint.base_url.name), Retry::Never, Kind::Response)
+        response::unexpected(self.client.endpoint(), what)
     }
 
     /// What a server said, as part of a message.

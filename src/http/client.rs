@@ -3,26 +3,30 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use ureq::Agent;
 use ureq::http::StatusCode;
 use ureq::tls::TlsConfig;
 
+use super::body::Bodies;
 use super::connector;
 use super::deadline::Deadline;
-use super::error::{Kind, RequestError};
+use super::error::{Kind, RequestError, Retry};
 use super::pacing::Pacing;
 use super::resolver::Resolver;
-use super::response;
+use super::response::{self, Unusable};
 use super::retry::MAX_RETRIES;
 use super::transport_error::{self, Limits, MAX_BODY, MAX_HEADERS};
 use crate::endpoint::Endpoint;
 
-/// A GET request of the API: the path below its address, and the query's pairs, whose values may have any characters.
-pub(super) struct Get {
+/// A GET request of the API: the path below its address, the query's pairs, whose values may have any characters, and how
+/// the JSON of the response is read.
+pub(super) struct Get<'a, T> {
     pub(super) path: String,
     pub(super) query: Vec<(String, String)>,
+    pub(super) read: &'a Read<'a, T>,
 }
+
+pub(super) type Read<'a, T> = dyn Fn(&[u8]) -> Result<T, Unusable> + Sync + 'a;
 
 /// How many connections are kept alive at once.
 pub const MAX_CONNECTIONS: usize = 32;
@@ -31,11 +35,14 @@ pub const MAX_CONNECTIONS: usize = 32;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than the pauses of a wait, so that one connection serves all polls if the server lets it.
 const MAX_IDLE: Duration = Duration::from_secs(60);
+/// The longest URL, in bytes. ureq panics at longer ones.
+const MAX_URL: usize = 65_534;
 
 pub(super) struct Client<'a> {
     agent: Agent,
     resolver: Resolver,
     pub(super) pacing: Pacing,
+    bodies: Bodies,
     has_succeeded: AtomicBool,
     endpoint: &'a Endpoint,
     /// How long an attempt may take: a third of the timeout, so that one that hangs leaves time for two retries.
@@ -74,6 +81,7 @@ impl<'a> Client<'a> {
             agent: Agent::with_parts(config, connector::connector(), resolver.clone()),
             resolver,
             pacing: Pacing::default(),
+            bodies: Bodies::new(),
             has_succeeded: AtomicBool::new(false),
             endpoint,
             attempt,
@@ -105,7 +113,7 @@ impl<'a> Client<'a> {
     }
 
     /// Sends a request once.
-    pub(super) fn attempt(&self, request: &Get, deadline: &Deadline) -> Result<Value, RequestError> {
+    pub(super) fn attempt<T>(&self, request: &Get<T>, deadline: &Deadline) -> Result<T, RequestError> {
         let (result, connects) = connector::noting_connections(|| self.send(request, deadline));
         result.map_err(|error| match error.kind {
             Kind::Connection => {
@@ -119,10 +127,12 @@ impl<'a> Client<'a> {
         })
     }
 
-    fn send(&self, Get { path, query }: &Get, deadline: &Deadline) -> Result<Value, RequestError> {
-        let attempt = deadline.left(Instant::now()).min(self.attempt);
+    fn send<T>(&self, Get { path, query, read }: &Get<T>, deadline: &Deadline) -> Result<T, RequestError> {
+        let start = Instant::now();
+        let attempt = deadline.left(start).min(self.attempt);
         let limits = Limits { connect: CONNECT_TIMEOUT.min(attempt), attempt, deadline };
         let url = self.endpoint.base_url.join(path);
+        check_length(&url, query)?;
         let mut request = self.agent.get(url).query_pairs(query.iter().map(|(key, value)| (&**key, &**value)));
         // Only if it differs from the agent's own: ureq then builds its whole TLS configuration again.
         if attempt < self.attempt {
@@ -132,13 +142,26 @@ impl<'a> Client<'a> {
             request = request.header(name, value);
         }
         let explain = |error, is_body| transport_error::explain(&error, self.endpoint, limits, is_body);
-        let mut response = request.call().map_err(|error| explain(error, false))?;
-        let body = response.body_mut().with_config().limit(MAX_BODY).read_to_vec();
-        if response.status() != StatusCode::OK {
-            let body = body.unwrap_or_default();
-            return Err(response::refusal(response.status(), response.headers(), &body, self.endpoint, deadline));
-        }
-        let body = body.map_err(|error| explain(error, true))?;
-        response::parse(response.headers(), &body, self.endpoint)
+        let (head, mut body) = request.call().map_err(|error| explain(error, false))?.into_parts();
+        let body = body.with_config().limit(MAX_BODY).reader();
+        self.bodies.read(body, start + attempt, |body| {
+            if head.status != StatusCode::OK {
+                let body = body.unwrap_or_default();
+                return Err(response::refusal(head.status, &head.headers, body, self.endpoint, deadline));
+            }
+            let body = body.map_err(|error| explain(error, true))?;
+            response::parse(&head.headers, body, self.endpoint, read)
+        })
     }
+}
+
+/// Checks the length of a URL, as if most characters of the query had to be encoded.
+fn check_length(url: &str, query: &[(String, String)]) -> Result<(), RequestError> {
+    let encoded = |text: &str| text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { 1 } else { 3 }).sum::<usize>();
+    let length = url.len() + query.iter().map(|(key, value)| encoded(key) + encoded(value) + 2).sum::<usize>();
+    if length <= MAX_URL {
+        return Ok(());
+    }
+    let message = format!("the request would have a URL of over {MAX_URL} bytes");
+    Err(RequestError::new(message, "filter by less metadata".into(), Retry::Never, Kind::Response))
 }

@@ -2,10 +2,12 @@
 //! `retry` decides what comes after a failed attempt.
 
 mod api;
+mod body;
 mod client;
 mod connector;
 mod deadline;
 mod error;
+mod models;
 mod pacing;
 mod resolver;
 mod response;

@@ -5,8 +5,6 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::client::{Client, Get, MAX_CONNECTIONS};
 use super::deadline::Deadline;
 use super::error::{Kind, RequestError, Retry};
@@ -16,13 +14,17 @@ use super::schedule::{Connection, Schedule, Step};
 use crate::text::duration;
 
 /// Sends one request.
-pub(super) fn get(client: &Client, request: Get, deadline: &Deadline) -> Result<Value, RequestError> {
+pub(super) fn get<T: Send>(client: &Client, request: Get<T>, deadline: &Deadline) -> Result<T, RequestError> {
     get_all(client, &[request], deadline).remove(0)
 }
 
 /// Sends all of these, over several connections at once, and returns the results in the same order. One request's error
 /// keeps no other from being sent, unless it concerns them all: then those that are left get the same error.
-pub(super) fn get_all(client: &Client, requests: &[Get], deadline: &Deadline) -> Vec<Result<Value, RequestError>> {
+pub(super) fn get_all<T: Send>(
+    client: &Client,
+    requests: &[Get<T>],
+    deadline: &Deadline,
+) -> Vec<Result<T, RequestError>> {
     let connections = MAX_CONNECTIONS.min(requests.len());
     let schedule = Mutex::new(Schedule::new(requests.len(), connections, deadline, Instant::now()));
     let the_loop = Loop { client, requests, deadline, schedule, changed: Condvar::new() };
@@ -37,15 +39,15 @@ pub(super) fn get_all(client: &Client, requests: &[Get], deadline: &Deadline) ->
     the_loop.schedule.into_inner().unwrap_or_else(PoisonError::into_inner).into_results()
 }
 
-struct Loop<'a> {
+struct Loop<'a, T> {
     client: &'a Client<'a>,
-    requests: &'a [Get],
+    requests: &'a [Get<'a, T>],
     deadline: &'a Deadline,
-    schedule: Mutex<Schedule>,
+    schedule: Mutex<Schedule<T>>,
     changed: Condvar,
 }
 
-impl Loop<'_> {
+impl<T> Loop<'_, T> {
     /// Sends requests over one connection, until none is left or the connection is given up.
     fn work(&self) {
         let Loop { client, requests, deadline, .. } = self;
@@ -94,7 +96,7 @@ impl Loop<'_> {
         }
     }
 
-    fn schedule(&self) -> MutexGuard<'_, Schedule> {
+    fn schedule(&self) -> MutexGuard<'_, Schedule<T>> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -117,7 +119,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use serde_json::json;
+    use serde_json::{Value, json};
     use socket2::{Domain, Socket, Type};
 
     use super::*;
@@ -127,8 +129,8 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(60);
 
-    fn path() -> Get {
-        Get { path: "x".into(), query: Vec::new() }
+    fn path() -> Get<'static, Value> {
+        Get { path: "x".into(), query: Vec::new(), read: &|body| Ok(serde_json::from_slice(body)?) }
     }
 
     /// Addresses that never answer: each listener's queue is filled until it takes no more.

@@ -15,8 +15,10 @@ use crate::text::format_date;
 pub struct Models(pub(super) Vec<Value>);
 
 impl Models {
-    pub fn read(api: &Api, deadline: &Deadline) -> Result<Self> {
-        let models = api.models(deadline).map_err(|mut error| {
+    /// Reads what is known of the models of these jobs, and of their base models.
+    pub fn read(jobs: &[Job], api: &Api, deadline: &Deadline) -> Result<Self> {
+        let names = jobs.iter().flat_map(|job| job.model().into_iter().chain([job.base_model()])).collect();
+        let models = api.models(&names, deadline).map_err(|mut error| {
             // The jobs have been read, so neither the key nor the address is wrong. The API answers 401 or 403 to a
             // missing scope.
             match error.kind {
