@@ -1,6 +1,6 @@
 //! OpenAI's fine-tuning API, as far as it is needed here.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -9,10 +9,11 @@ use super::client::{Client, Request};
 use super::deadline::Deadline;
 use super::error::{Kind, RequestError, Retry};
 use super::exchange::TokenExchange;
-use super::send;
+use super::response::{self, Unusable};
 use super::token::Tokens;
+use super::{models, send};
 use crate::endpoint::{Endpoint, WorkloadIdentity};
-use crate::job::Job;
+use crate::job::{Budget, Charge, Cost, Job, MAX_ID};
 use crate::text::{Line, format_time, quote, quote_at_most};
 
 /// The API's largest page, of jobs or of events.
@@ -37,18 +38,19 @@ pub struct Event {
 
 pub struct Api<'a> {
     client: Client<'a>,
+    budget: Budget,
 }
 
 impl<'a> Api<'a> {
     /// Sends no request yet.
     pub fn new(endpoint: &'a Endpoint, timeout: Duration) -> Self {
-        Api { client: Client::new(endpoint, timeout) }
+        Api { client: Client::new(endpoint, timeout), budget: Budget::default() }
     }
 
     /// The same with an access token, for which the identity is exchanged when the first request is sent.
     pub fn with_identity(self, identity: &'a WorkloadIdentity, timeout: Duration) -> Self {
         let exchange = TokenExchange::new(identity, timeout);
-        Api { client: self.client.with_tokens(Tokens::new(move |deadline| exchange.mint(deadline))) }
+        Api { client: self.client.with_tokens(Tokens::new(move |deadline| exchange.mint(deadline))), ..self }
     }
 
     /// How long the server's rate limit holds requests back from now on.
@@ -58,10 +60,11 @@ impl<'a> Api<'a> {
 
     /// Retrieves fine-tuning jobs, in the order of the IDs: `GET /fine_tuning/jobs/{id}` in OpenAI's API reference.
     pub fn jobs(&self, ids: &[&str], deadline: &Deadline) -> Vec<Result<Job, RequestError>> {
-        let get = |id: &&str| Request::get(format!("fine_tuning/jobs/{id}"), Vec::new());
+        let read = |body: &[u8]| self.tree(body);
+        let get = |id: &&str| Request::get(format!("fine_tuning/jobs/{id}"), Vec::new(), &read);
         let results = send::get_all(&self.client, &ids.iter().map(get).collect::<Vec<_>>(), deadline);
         let jobs = ids.iter().zip(results).map(|(id, result)| match result {
-            Ok(answer) => self.job(id, answer),
+            Ok((answer, charge)) => self.job(id, answer).map(|job| job.charged(charge)),
             Err(error) => Err(self.with_advice_on_the_id(error)),
         });
         jobs.collect()
@@ -117,7 +120,11 @@ impl<'a> Api<'a> {
         for (place, entry) in (1..).zip(entries) {
             let what = self.not_a_job(&entry);
             let wrong = || self.unexpected(&format!("a list of fine-tuning jobs whose entry {place} is {what}"));
-            jobs.push(Job::new(entry).ok_or_else(wrong)?);
+            let job = Job::new(entry).ok_or_else(wrong)?;
+            // The page is given up, each job counts by itself: most may be dropped.
+            let charge = self.budget.take(Cost::of_value(job.api()));
+            let charge = charge.map_err(|error| response::too_much(self.client.endpoint(), &error))?;
+            jobs.push(job.charged(charge));
         }
         Ok(Page { jobs, has_more: answer["has_more"] == true })
     }
@@ -130,7 +137,8 @@ impl<'a> Api<'a> {
         let mut checkpoints: Vec<Value> = Vec::new();
         let mut seen = HashSet::new();
         loop {
-            let mut page = self.get(&path, query.clone(), deadline)?;
+            let (mut page, charge) = self.get_charged(&path, query.clone(), deadline)?;
+            charge.keep();
             let entries = self.entries_with_ids(&mut page, "checkpoints")?;
             let after = entries.last().map(|last| ("after".to_owned(), text(&last["id"])));
             let seen_before = seen.len();
@@ -149,10 +157,11 @@ impl<'a> Api<'a> {
         }
     }
 
-    /// The models that the key may use: `GET /models` in OpenAI's API reference, which has no pages.
-    pub fn models(&self, deadline: &Deadline) -> Result<Vec<Value>, RequestError> {
-        let mut answer = self.get("models", Vec::new(), deadline)?;
-        self.entries_with_ids(&mut answer, "models")
+    /// Those of the models with these names that the key may use: `GET /models` in OpenAI's API reference, which has no
+    /// pages. Of each, what `models` reads.
+    pub fn models(&self, names: &BTreeSet<&str>, deadline: &Deadline) -> Result<Vec<Value>, RequestError> {
+        let read = |body: &[u8]| models::read(body, names);
+        send::get(&self.client, Request::get("models".into(), Vec::new(), &read), deadline)
     }
 
     /// What the job reported since the event `newest`, oldest first; without one, only what fits on a page.
@@ -168,8 +177,8 @@ impl<'a> Api<'a> {
         for _ in 0..MAX_EVENT_PAGES {
             let page = self.get(&format!("fine_tuning/jobs/{id}/events"), query.clone(), deadline)?;
             let data = page["data"].as_array().into_iter().flatten();
-            let unseen = data.map_while(|event| {
-                let id = event["id"].as_str().filter(|id| Some(*id) != newest)?;
+            let unseen = data.take(MAX_PAGE).map_while(|event| {
+                let id = event["id"].as_str().filter(|id| Some(*id) != newest && id.len() <= MAX_ID)?;
                 Some(Event { id: id.to_owned(), line: self.event_line(event) })
             });
             let seen_before = events.len();
@@ -186,7 +195,23 @@ impl<'a> Api<'a> {
     }
 
     fn get(&self, path: &str, query: Vec<(String, String)>, deadline: &Deadline) -> Result<Value, RequestError> {
-        send::get(&self.client, Request::get(path.into(), query), deadline)
+        Ok(self.get_charged(path, query, deadline)?.0)
+    }
+
+    fn get_charged(
+        &self,
+        path: &str,
+        query: Vec<(String, String)>,
+        deadline: &Deadline,
+    ) -> Result<(Value, Charge), RequestError> {
+        let read = |body: &[u8]| self.tree(body);
+        send::get(&self.client, Request::get(path.into(), query, &read), deadline)
+    }
+
+    /// All of a JSON text, if a run may keep it.
+    fn tree(&self, body: &[u8]) -> Result<(Value, Charge), Unusable> {
+        let charge = self.budget.take(Cost::of(body))?;
+        Ok((serde_json::from_slice(body)?, charge))
     }
 
     fn event_line(&self, event: &Value) -> Line {
@@ -204,17 +229,19 @@ impl<'a> Api<'a> {
         }
     }
 
-    /// The same of a list whose entries all have an ID.
+    /// The same of a list whose entries all have an ID that fits into a URL.
     fn entries_with_ids(&self, answer: &mut Value, what: &str) -> Result<Vec<Value>, RequestError> {
         let entries = self.entries(answer, what)?;
-        let have_ids = entries.iter().all(|entry| entry["id"].is_string());
-        if have_ids { Ok(entries) } else { Err(self.unexpected(&format!("JSON that is not a list of {what}"))) }
+        if entries.iter().any(|entry| !entry["id"].is_string()) {
+            return Err(self.unexpected(&format!("JSON that is not a list of {what}")));
+        }
+        let is_long = |entry: &Value| entry["id"].as_str().is_some_and(|id| id.len() > MAX_ID);
+        let what = format!("a list of {what} with an ID of over {MAX_ID} bytes");
+        if entries.iter().any(is_long) { Err(self.unexpected(&what)) } else { Ok(entries) }
     }
 
     fn unexpected(&self, what: &str) -> RequestError {
-        let endpoint = self.client.endpoint();
-        let message = format!("{} answered with {what}", endpoint.host());
-        RequestError::new(message, format!("check {}", endpoint.base_url.name), Retry::Never, Kind::Response)
+        response::unexpected(self.client.endpoint(), what)
     }
 
     /// What a server said, as part of a message.

@@ -8,31 +8,36 @@ use ureq::http::StatusCode;
 use ureq::tls::TlsConfig;
 use ureq::{Agent, RequestBuilder};
 
+use super::body::Bodies;
 use super::connector;
 use super::deadline::Deadline;
-use super::error::{Kind, RequestError};
+use super::error::{Kind, RequestError, Retry};
 use super::pacing::Pacing;
 use super::resolver::Resolver;
-use super::response;
+use super::response::{self, Unusable};
 use super::retry::MAX_RETRIES;
 use super::token::Tokens;
 use super::transport_error::{self, Limits, MAX_BODY, MAX_HEADERS};
 use crate::endpoint::{Credential, Endpoint};
 use crate::text::Secret;
 
-/// A request: the path below the server's address, and the query's pairs, whose values may have any characters.
-pub(super) struct Request {
+/// A request: the path below the server's address, the query's pairs, whose values may have any characters, and how the
+/// JSON of the response is read.
+pub(super) struct Request<'a, T> {
     pub(super) path: String,
     pub(super) query: Vec<(String, String)>,
     /// What is posted; `None` for a GET request.
     pub(super) body: Option<Value>,
+    pub(super) read: &'a Read<'a, T>,
 }
 
-impl Request {
-    pub(super) fn get(path: String, query: Vec<(String, String)>) -> Self {
-        Request { path, query, body: None }
+impl<'a, T> Request<'a, T> {
+    pub(super) fn get(path: String, query: Vec<(String, String)>, read: &'a Read<'a, T>) -> Self {
+        Request { path, query, body: None, read }
     }
 }
+
+pub(super) type Read<'a, T> = dyn Fn(&[u8]) -> Result<T, Unusable> + Sync + 'a;
 
 /// How many connections are kept alive at once.
 pub const MAX_CONNECTIONS: usize = 32;
@@ -41,11 +46,14 @@ pub const MAX_CONNECTIONS: usize = 32;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than the pauses of a wait, so that one connection serves all polls if the server lets it.
 const MAX_IDLE: Duration = Duration::from_secs(60);
+/// The longest URL, in bytes. ureq panics at longer ones.
+const MAX_URL: usize = 65_534;
 
 pub(super) struct Client<'a> {
     agent: Agent,
     resolver: Resolver,
     pub(super) pacing: Pacing,
+    bodies: Bodies,
     has_succeeded: AtomicBool,
     endpoint: &'a Endpoint,
     /// Where access tokens come from, if the endpoint's credential is one.
@@ -90,6 +98,7 @@ impl<'a> Client<'a> {
             agent: Agent::with_parts(config, connector::connector(resolver.clone()), resolver.clone()),
             resolver,
             pacing: Pacing::default(),
+            bodies: Bodies::new(),
             has_succeeded: AtomicBool::new(false),
             endpoint,
             tokens: None,
@@ -123,7 +132,7 @@ impl<'a> Client<'a> {
     }
 
     /// Sends a request once, with an access token if it needs one.
-    pub(super) fn attempt(&self, request: &Request, deadline: &Deadline) -> Result<Value, RequestError> {
+    pub(super) fn attempt<T>(&self, request: &Request<T>, deadline: &Deadline) -> Result<T, RequestError> {
         let Some(tokens) = &self.tokens else {
             return self.attempt_with(None, request, deadline);
         };
@@ -131,12 +140,12 @@ impl<'a> Client<'a> {
         tokens.note(&token, self.attempt_with(Some(&token.secret), request, deadline))
     }
 
-    fn attempt_with(
+    fn attempt_with<T>(
         &self,
         token: Option<&Secret>,
-        request: &Request,
+        request: &Request<T>,
         deadline: &Deadline,
-    ) -> Result<Value, RequestError> {
+    ) -> Result<T, RequestError> {
         let (result, address) = connector::noting_address(|| self.send(token, request, deadline));
         result.map_err(|error| match (error.kind, address) {
             // A connection that was kept alive may turn out to be closed. That is no fault of the request, which may be
@@ -154,11 +163,13 @@ impl<'a> Client<'a> {
         })
     }
 
-    fn send(&self, token: Option<&Secret>, request: &Request, deadline: &Deadline) -> Result<Value, RequestError> {
-        let Request { path, query, body } = request;
-        let attempt = deadline.left(Instant::now()).min(self.attempt);
+    fn send<T>(&self, token: Option<&Secret>, request: &Request<T>, deadline: &Deadline) -> Result<T, RequestError> {
+        let Request { path, query, body, read } = request;
+        let start = Instant::now();
+        let attempt = deadline.left(start).min(self.attempt);
         let limits = Limits { connect: CONNECT_TIMEOUT.min(attempt), attempt, deadline };
         let url = self.endpoint.base_url.join(path);
+        check_length(&url, query)?;
         let sent = match body {
             None => {
                 let query = query.iter().map(|(key, value)| (&**key, &**value));
@@ -170,15 +181,24 @@ impl<'a> Client<'a> {
             }
         };
         let explain = |error, is_body| transport_error::explain(&error, self.endpoint, limits, is_body);
-        let mut response = sent.map_err(|error| explain(error, false))?;
-        let body = response.body_mut().with_config().limit(MAX_BODY).read_to_vec();
-        if response.status() != StatusCode::OK {
-            let body = body.unwrap_or_default();
-            let (status, headers) = (response.status(), response.headers());
-            return Err(response::refusal(status, headers, &body, self.endpoint, self.has_succeeded(), deadline));
-        }
-        let body = body.map_err(|error| explain(error, true))?;
-        response::parse(response.headers(), &body, self.endpoint)
+        let (head, mut body) = sent.map_err(|error| explain(error, false))?.into_parts();
+        let body = body.with_config().limit(MAX_BODY).reader();
+        self.bodies.read(body, start + attempt, |body| {
+            if head.status != StatusCode::OK {
+                let body = body.unwrap_or_default();
+                let has_succeeded = self.has_succeeded();
+                return Err(response::refusal(
+                    head.status,
+                    &head.headers,
+                    body,
+                    self.endpoint,
+                    has_succeeded,
+                    deadline,
+                ));
+            }
+            let body = body.map_err(|error| explain(error, true))?;
+            response::parse(&head.headers, body, self.endpoint, read)
+        })
     }
 
     fn prepare<B>(
@@ -196,4 +216,15 @@ impl<'a> Client<'a> {
         }
         request
     }
+}
+
+/// Checks the length of a URL, as if most characters of the query had to be encoded.
+fn check_length(url: &str, query: &[(String, String)]) -> Result<(), RequestError> {
+    let encoded = |text: &str| text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { 1 } else { 3 }).sum::<usize>();
+    let length = url.len() + query.iter().map(|(key, value)| encoded(key) + encoded(value) + 2).sum::<usize>();
+    if length <= MAX_URL {
+        return Ok(());
+    }
+    let message = format!("the request would have a URL of over {MAX_URL} bytes");
+    Err(RequestError::new(message, "filter by less metadata".into(), Retry::Never, Kind::Response))
 }

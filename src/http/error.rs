@@ -39,6 +39,8 @@ pub enum Kind {
     Response,
     /// No access token to send it with: the exchange was refused, or could not be made.
     TokenExchange { is_refused: bool },
+    /// A response that is more than a run keeps.
+    TooMuch,
 }
 
 /// What may help against an error.
@@ -59,7 +61,7 @@ pub enum Retry {
 impl Kind {
     /// Whether the server has answered, in whatever way.
     pub(super) fn is_answer(self) -> bool {
-        matches!(self, Kind::Status { .. } | Kind::Response)
+        matches!(self, Kind::Status { .. } | Kind::Response | Kind::TooMuch)
     }
 }
 
@@ -89,11 +91,11 @@ impl RequestError {
         )
     }
 
-    /// Whether all other requests of a batch would be refused in the same way. What a gateway says counts only as long as
+    /// Whether all other requests of a batch would fail in the same way. What a gateway says counts only as long as
     /// nothing else of this run `has_succeeded`.
     pub(super) fn ends_batch(&self, has_succeeded: bool) -> bool {
         match self.kind {
-            Kind::Status { status: 401 | 403, from_api: true } => true,
+            Kind::Status { status: 401 | 403, from_api: true } | Kind::TooMuch => true,
             Kind::Status { status: 300..=399 | 401 | 403, .. } => !has_succeeded,
             Kind::TokenExchange { .. } => true,
             _ => false,

@@ -8,15 +8,19 @@ use serde_json::{Value, json};
 use super::client::{Client, Request};
 use super::deadline::Deadline;
 use super::error::{Kind, RequestError, Retry};
+use super::response::Unusable;
 use super::send;
 use super::token::Minted;
 use crate::endpoint::{
     CERTIFICATE_VARIABLE, PROVIDER_VARIABLE, SERVICE_ACCOUNT_VARIABLE, Source, WorkloadIdentity, jwt,
 };
+use crate::job::Cost;
 use crate::text::{Secret, quote_at_most};
 
 /// As long as the longest wait. A time that is much further away is more than an `Instant` can hold.
 const LONGEST_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How many values an answer may have.
+const MAX_VALUES: usize = 1000;
 /// The longest claim in a message, in characters.
 const MAX_CLAIM: usize = 80;
 
@@ -53,7 +57,7 @@ impl<'a> TokenExchange<'a> {
             body["subject_token"] = json!(identity.expose());
         }
         let asked = Instant::now();
-        let request = Request { path: "oauth/token".into(), query: Vec::new(), body: Some(body) };
+        let request = Request { path: "oauth/token".into(), query: Vec::new(), body: Some(body), read: &read };
         let answer = send::get(&self.exchange, request, deadline)
             .map_err(|error| failed("the token exchange failed", error, || self.refusal_advice(identity.as_ref())))?;
         let secret = answer["access_token"].as_str().unwrap_or_default();
@@ -77,7 +81,7 @@ impl<'a> TokenExchange<'a> {
             }
             (Source::GitHub { path, audience, server }, Some(github)) => {
                 let query = vec![("audience".to_owned(), audience.clone())];
-                let request = Request { path: path.clone(), query, body: None };
+                let request = Request::get(path.clone(), query, &read);
                 let advice = || "check that the job still runs, with permissions: id-token: write".to_owned();
                 let answer = send::get(github, request, deadline)
                     .map_err(|error| failed("could not get an identity from GitHub", error, advice))?;
@@ -116,6 +120,14 @@ impl<'a> TokenExchange<'a> {
         let [issuer, audience, subject] = ["iss", "aud", "sub"].map(claim);
         format!("the identity is of issuer {issuer}, audience {audience}, subject {subject}; check {ids}")
     }
+}
+
+/// All of a JSON text, which is short if it has a token.
+fn read(body: &[u8]) -> Result<Value, Unusable> {
+    if Cost::of(body).values > MAX_VALUES {
+        return Err(Unusable::Unexpected("more than a token"));
+    }
+    Ok(serde_json::from_slice(body)?)
 }
 
 /// An error of a request that was sent to get the token, as one of the request that needs it.

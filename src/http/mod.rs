@@ -2,11 +2,13 @@
 //! `retry` decides what comes after a failed attempt.
 
 mod api;
+mod body;
 mod client;
 mod connector;
 mod deadline;
 mod error;
 mod exchange;
+mod models;
 mod pacing;
 mod proxy_error;
 mod resolver;

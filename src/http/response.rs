@@ -9,16 +9,53 @@ use super::deadline::{Deadline, MAX_TIMEOUT};
 use super::error::{Kind, RequestError, Retry};
 use super::retry;
 use crate::endpoint::{CERTIFICATE_VARIABLE, Credential, Endpoint, KEY_VARIABLE};
+use crate::job::{Cost, TooMuch};
 use crate::text::quote;
 
 /// The longest plain text whose first line is taken for a server's words, in bytes.
 const MAX_PLAIN_TEXT: usize = 1000;
 
-/// The JSON of a response with status 200.
-pub(super) fn parse(headers: &HeaderMap, body: &[u8], endpoint: &Endpoint) -> Result<Value, RequestError> {
+/// How many values a refusal may have, and how much of a page is searched for its title, in bytes.
+const MAX_REFUSAL: usize = 10_000;
+const MAX_PAGE: usize = 64 * 1024;
+
+/// Why nothing can be made of a response.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    Json(serde_json::Error),
+    TooMuch(TooMuch),
+    /// It is something else, which this names.
+    Unexpected(&'static str),
+}
+
+impl From<serde_json::Error> for Unusable {
+    fn from(error: serde_json::Error) -> Self {
+        Unusable::Json(error)
+    }
+}
+
+impl From<TooMuch> for Unusable {
+    fn from(error: TooMuch) -> Self {
+        Unusable::TooMuch(error)
+    }
+}
+
+/// What `read` makes of the JSON of a response with status 200.
+pub(super) fn parse<T>(
+    headers: &HeaderMap,
+    body: &[u8],
+    endpoint: &Endpoint,
+    read: impl Fn(&[u8]) -> Result<T, Unusable>,
+) -> Result<T, RequestError> {
     let (host, base_url) = (endpoint.host(), endpoint.base_url.name);
     let request_id = || request_id(headers, endpoint);
-    let answer: Value = serde_json::from_slice(without_bom(body)).map_err(|error| {
+    let body = without_bom(body);
+    let answer = read(body).map_err(|error| {
+        let error = match error {
+            Unusable::Json(error) => error,
+            Unusable::TooMuch(error) => return too_much(endpoint, &error).with_note(request_id()),
+            Unusable::Unexpected(what) => return unexpected(endpoint, what),
+        };
         let content_type = header(headers, "content-type", endpoint).unwrap_or_default();
         let encoding = header(headers, "content-encoding", endpoint).filter(|encoding| encoding != "identity");
         let (retry, message, advice) = if let Some(encoding) = encoding {
@@ -42,7 +79,7 @@ pub(super) fn parse(headers: &HeaderMap, body: &[u8], endpoint: &Endpoint) -> Re
         };
         RequestError::new(format!("{host} {message}"), advice, retry, Kind::Response).with_note(request_id())
     })?;
-    if endpoint.is_api && endpoint.secrets.are_in_json(&answer.to_string()) {
+    if endpoint.is_api && str::from_utf8(body).is_ok_and(|body| endpoint.secrets.are_in_json(body)) {
         let message = format!(
             "{host} sent a response that contains a secret (a key, a token, or a value in OPENAI_CUSTOM_HEADERS)"
         );
@@ -51,6 +88,25 @@ pub(super) fn parse(headers: &HeaderMap, body: &[u8], endpoint: &Endpoint) -> Re
         return Err(RequestError::new(message, advice, Retry::Never, Kind::Response).with_note(request_id()));
     }
     Ok(answer)
+}
+
+/// Why a response is not kept, with how many would be.
+pub(super) fn too_much(endpoint: &Endpoint, TooMuch { what, kept }: &TooMuch) -> RequestError {
+    let host = endpoint.host();
+    let (message, advice) = match kept {
+        0 => (format!("the response from {host} has {what}, too much to keep"), String::new()),
+        _ => (
+            format!("the responses from {host} have {what} in all, too much to keep"),
+            format!("read at most {kept} of these jobs at once"),
+        ),
+    };
+    RequestError::new(message, advice, Retry::Never, Kind::TooMuch)
+}
+
+/// For a response that is something else than what was asked for.
+pub(super) fn unexpected(endpoint: &Endpoint, what: &str) -> RequestError {
+    let message = format!("{} answered with {what}", endpoint.host());
+    RequestError::new(message, format!("check {}", endpoint.base_url.name), Retry::Never, Kind::Response)
 }
 
 /// What a status other than 200 means, in the server's own words, and what to do about it.
@@ -62,7 +118,8 @@ pub(super) fn refusal(
     has_succeeded: bool,
     deadline: &Deadline,
 ) -> RequestError {
-    let answer: Value = serde_json::from_slice(without_bom(body)).unwrap_or_default();
+    let json = Some(without_bom(body)).filter(|body| Cost::of(body).values <= MAX_REFUSAL);
+    let answer: Value = json.and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
     let code = answer["error"]["code"].as_str().or(answer["error"]["type"].as_str());
     let has_no_quota = has_no_quota(body);
     let retry = match retry::of_response(status, headers, has_succeeded, SystemTime::now()) {
@@ -77,7 +134,9 @@ pub(super) fn refusal(
         (number, _) => advice(number, code, from_api, endpoint),
     };
     let number = status.as_u16();
-    let words = own_words(&answer, body).map(|words| quote(&words, &endpoint.secrets)).unwrap_or_default();
+    let words = own_words(&answer, &body[..body.len().min(MAX_PAGE)])
+        .map(|words| quote(&words, &endpoint.secrets))
+        .unwrap_or_default();
     // Many pages have the status in their title.
     let words = words.strip_prefix(&number.to_string()).unwrap_or(&words).trim().trim_end_matches('.');
     let words = if words.is_empty() { status.canonical_reason().unwrap_or_default() } else { words };
@@ -214,9 +273,13 @@ mod tests {
     use crate::job::Job;
     use crate::job::Output;
 
+    fn tree(body: &[u8]) -> Result<Value, Unusable> {
+        Ok(serde_json::from_slice(body)?)
+    }
+
     #[test]
     fn a_byte_order_mark_is_ignored() {
-        let answer = parse(&HeaderMap::new(), b"\xef\xbb\xbf{\"id\":1}", &test_server::endpoint("a.test"));
+        let answer = parse(&HeaderMap::new(), b"\xef\xbb\xbf{\"id\":1}", &test_server::endpoint("a.test"), tree);
         assert_eq!(answer.unwrap()["id"], 1);
     }
 
@@ -227,7 +290,7 @@ mod tests {
         fn any_body_is_json_or_an_error(body: Vec<u8>, text in "[\\[{]?\"(id|object|[a-z]{1,3})\":[0-9\\]}\\[{\",:e.]{0,9}[\\]}]?") {
             let endpoint = test_server::endpoint("a.test");
             for body in [&body, text.as_bytes()] {
-                let answer = parse(&HeaderMap::new(), body, &endpoint);
+                let answer = parse(&HeaderMap::new(), body, &endpoint, tree);
                 if let Some(job) = answer.ok().and_then(Job::new) {
                     prop_assert!(Output::One(job).render(false).is_ok());
                 }

@@ -6,8 +6,6 @@ use std::collections::BTreeSet;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::deadline::Deadline;
 use super::error::{Kind, RequestError, Retry};
 use super::pacing::Pacing;
@@ -37,11 +35,11 @@ pub(super) enum Step {
 }
 
 /// The requests that are to be sent, and what has become of the others, by their place in the batch.
-pub(super) struct Schedule {
+pub(super) struct Schedule<T> {
     /// Those that are not under way, by the time before which each is not sent.
     waiting: BTreeSet<(Instant, usize)>,
     under_way: usize,
-    requests: Vec<Tried>,
+    requests: Vec<Tried<T>>,
     /// How many responses have come, whatever their status.
     answered: usize,
     /// How many connections are left.
@@ -52,7 +50,7 @@ pub(super) struct Schedule {
 }
 
 /// What has become of a request.
-struct Tried {
+struct Tried<T> {
     /// The time before which it is not sent.
     due: Instant,
     /// How often it was sent.
@@ -63,10 +61,10 @@ struct Tried {
     renewals: u32,
     /// Why the last attempt failed.
     error: Option<RequestError>,
-    result: Option<Result<Value, RequestError>>,
+    result: Option<Result<T, RequestError>>,
 }
 
-impl Schedule {
+impl<T> Schedule<T> {
     pub(super) fn new(requests: usize, connections: usize, deadline: &Deadline, now: Instant) -> Self {
         Schedule {
             waiting: (0..requests).map(|index| (now, index)).collect(),
@@ -117,7 +115,7 @@ impl Schedule {
         Step::Send(index)
     }
 
-    pub(super) fn succeeded(&mut self, index: usize, connection: &mut Connection, answer: Value) {
+    pub(super) fn succeeded(&mut self, index: usize, connection: &mut Connection, answer: T) {
         self.under_way -= 1;
         self.answered += 1;
         connection.failures = 0;
@@ -187,7 +185,7 @@ impl Schedule {
         }
     }
 
-    pub(super) fn into_results(self) -> Vec<Result<Value, RequestError>> {
+    pub(super) fn into_results(self) -> Vec<Result<T, RequestError>> {
         let left = || Err(self.ended_by.clone().expect("a batch ends early only with an error"));
         self.requests.into_iter().map(|tried| tried.result.unwrap_or_else(left)).collect()
     }
@@ -211,6 +209,8 @@ fn with_attempts(error: RequestError, attempts: u32, next: &Next, deadline: &Dea
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use serde_json::Value;
 
     use super::*;
 
@@ -261,7 +261,7 @@ mod tests {
     /// A run of the simulation.
     struct Run {
         pacing: Pacing,
-        schedule: Schedule,
+        schedule: Schedule<Value>,
         connections: Vec<Connection>,
         /// What is under way, by the time of its end and its connection.
         answers: BTreeMap<(Instant, usize), (usize, Instant, Answer)>,

@@ -5,8 +5,6 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::client::{Client, MAX_CONNECTIONS, Request};
 use super::deadline::Deadline;
 use super::error::{Kind, RequestError, Retry};
@@ -16,13 +14,17 @@ use super::schedule::{Connection, Schedule, Step};
 use crate::text::duration;
 
 /// Sends one request.
-pub(super) fn get(client: &Client, request: Request, deadline: &Deadline) -> Result<Value, RequestError> {
+pub(super) fn get<T: Send>(client: &Client, request: Request<T>, deadline: &Deadline) -> Result<T, RequestError> {
     get_all(client, &[request], deadline).remove(0)
 }
 
 /// Sends all of these, over several connections at once, and returns the results in the same order. One request's error
 /// keeps no other from being sent, unless it concerns them all: then those that are left get the same error.
-pub(super) fn get_all(client: &Client, requests: &[Request], deadline: &Deadline) -> Vec<Result<Value, RequestError>> {
+pub(super) fn get_all<T: Send>(
+    client: &Client,
+    requests: &[Request<T>],
+    deadline: &Deadline,
+) -> Vec<Result<T, RequestError>> {
     let connections = MAX_CONNECTIONS.min(requests.len());
     let schedule = Mutex::new(Schedule::new(requests.len(), connections, deadline, Instant::now()));
     let the_loop = Loop { client, requests, deadline, schedule, changed: Condvar::new() };
@@ -37,15 +39,15 @@ pub(super) fn get_all(client: &Client, requests: &[Request], deadline: &Deadline
     the_loop.schedule.into_inner().unwrap_or_else(PoisonError::into_inner).into_results()
 }
 
-struct Loop<'a> {
+struct Loop<'a, T> {
     client: &'a Client<'a>,
-    requests: &'a [Request],
+    requests: &'a [Request<'a, T>],
     deadline: &'a Deadline,
-    schedule: Mutex<Schedule>,
+    schedule: Mutex<Schedule<T>>,
     changed: Condvar,
 }
 
-impl Loop<'_> {
+impl<T> Loop<'_, T> {
     /// Sends requests over one connection, until none is left or the connection is given up.
     fn work(&self) {
         let Loop { client, requests, deadline, .. } = self;
@@ -94,7 +96,7 @@ impl Loop<'_> {
         }
     }
 
-    fn schedule(&self) -> MutexGuard<'_, Schedule> {
+    fn schedule(&self) -> MutexGuard<'_, Schedule<T>> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -118,7 +120,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use serde_json::json;
+    use serde_json::{Value, json};
     use socket2::{Domain, Socket, Type};
 
     use super::*;
@@ -128,8 +130,8 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(60);
 
-    fn path() -> Request {
-        Request::get("x".into(), Vec::new())
+    fn path() -> Request<'static, Value> {
+        Request::get("x".into(), Vec::new(), &|body| Ok(serde_json::from_slice(body)?))
     }
 
     /// Addresses that never answer: each listener's queue is filled until it takes no more.

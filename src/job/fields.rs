@@ -169,7 +169,7 @@ impl Kind {
 pub struct Added<'a> {
     /// The documented objects around it, each with a dot behind it.
     pub parents: String,
-    pub name: String,
+    pub name: Cow<'a, str>,
     pub value: &'a Value,
 }
 
@@ -185,9 +185,9 @@ pub fn added<'a>(table: &[Field], api: &'a Value) -> Vec<Added<'a>> {
                 walk(table, &inside, value, found);
             } else if parents == "error." {
                 // `error` is the message itself, so what else is in it goes beside it.
-                found.push(Added { parents: String::new(), name: format!("error_{name}"), value });
+                found.push(Added { parents: String::new(), name: format!("error_{name}").into(), value });
             } else {
-                found.push(Added { parents: parents.into(), name: name.clone(), value });
+                found.push(Added { parents: parents.into(), name: name.into(), value });
             }
         }
     }
@@ -214,7 +214,7 @@ pub fn typed<'a>(table: &'a [Field], api: &'a Value, looked_up: &'a Value) -> Vi
         insert(parents.into(), name.into(), field.kind.typed(field.value(api, looked_up)));
     }
     for Added { parents, name, value } in added(table, api) {
-        insert(parents.into(), name.into(), View::Api(value));
+        insert(parents.into(), name, View::Api(value));
     }
     object
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::budget::Charge;
 use crate::text::format_time;
 
 /// The statuses that a job keeps. OpenAI writes `cancelled`, Azure also `canceled`.
@@ -51,13 +52,19 @@ pub struct Job {
     api: Value,
     /// Under the names of the documented fields.
     looked_up: Value,
+    /// What it counts for as long as it is kept.
+    _charge: Option<Charge>,
 }
 
 impl Job {
     /// None if this is not a fine-tuning job with an ID.
     pub fn new(api: Value) -> Option<Self> {
         let is_job = api["object"] == "fine_tuning.job" && api["id"].as_str().is_some_and(is_id);
-        is_job.then_some(Job { api, looked_up: Value::Null })
+        is_job.then_some(Job { api, looked_up: Value::Null, _charge: None })
+    }
+
+    pub fn charged(self, charge: Charge) -> Self {
+        Job { _charge: Some(charge), ..self }
     }
 
     /// The API's answer.
@@ -163,7 +170,8 @@ mod tests {
     #[test]
     fn progress_tells_the_estimate_only_while_the_job_runs() {
         let job = |status: &str, finish: u64| {
-            Job { api: json!({ "status": status, "estimated_finish": finish }), looked_up: Value::Null }.progress()
+            Job { api: json!({ "status": status, "estimated_finish": finish }), looked_up: Value::Null, _charge: None }
+                .progress()
         };
         assert_eq!(job("running", 1_721_768_400), "running (estimated finish 2024-07-23T21:00:00Z)");
         assert_eq!(job("running", 0), "running");
@@ -173,7 +181,9 @@ mod tests {
 
     #[test]
     fn errors_have_several_forms() {
-        let error = |error: Value| Job { api: json!({ "error": error }), looked_up: Value::Null }.error().join(": ");
+        let error = |error: Value| {
+            Job { api: json!({ "error": error }), looked_up: Value::Null, _charge: None }.error().join(": ")
+        };
         assert_eq!(error(json!({ "code": "c", "message": "m", "param": "p" })), "c: m");
         assert_eq!(error(json!("plain")), "plain");
         assert_eq!(error(json!({})), "");

@@ -1,5 +1,6 @@
 //! The result on stdout: a job as flat strings, jobs by their IDs, a list of jobs, or models.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::slice;
@@ -7,7 +8,7 @@ use std::slice;
 use anyhow::{Context, Result, ensure};
 use serde::{Serialize, Serializer};
 
-use super::fields::{Added, FIELDS, Kind, added, typed};
+use super::fields::{Added, FIELDS, Field, Kind, added, typed};
 use super::job::Job;
 use super::view::{Flat, View};
 use crate::text::{JsonText, write_json};
@@ -146,14 +147,15 @@ impl Serialize for Views<'_> {
 }
 
 /// The job's attributes as a map of strings, which is all that Terraform's external data source takes.
-fn flat(job: &Job) -> BTreeMap<String, Flat<'_>> {
+fn flat(job: &Job) -> BTreeMap<Cow<'_, str>, Flat<'_>> {
     let (api, looked_up) = (job.api(), job.looked_up());
-    let documented = FIELDS.iter().map(|field| (flat_key(field.path), field.kind.flat(field.value(api, looked_up))));
-    let mut flat: BTreeMap<_, _> = documented.collect();
-    flat.insert("job".into(), Flat::Json(view(job)));
+    let value = |field: &Field| field.kind.flat(field.value(api, looked_up));
+    let mut flat: BTreeMap<_, _> = FIELDS.iter().map(|field| (flat_key(field.path).into(), value(field))).collect();
+    flat.insert("job".into(), Flat::Later(Box::new(|| view(job))));
     flat.insert("raw_json".into(), Flat::Json(View::Api(api)));
     for Added { parents, name, value } in added(FIELDS, api) {
-        flat.entry(flat_key(&parents) + &name).or_insert_with(|| Kind::Json.flat(Some(value)));
+        let key = if parents.is_empty() { name } else { Cow::Owned(flat_key(&parents) + &name) };
+        flat.entry(key).or_insert_with(|| Kind::Json.flat(Some(value)));
     }
     flat
 }
@@ -299,7 +301,7 @@ mod tests {
             let mut job: Value = serde_json::from_str(&flat["job"]).unwrap();
             for Added { parents, name, .. } in added(FIELDS, &raw) {
                 let object = parents.split_terminator('.').fold(&mut job, |object, parent| &mut object[parent]);
-                object.as_object_mut().unwrap().remove(&name);
+                object.as_object_mut().unwrap().remove(&*name);
             }
             prop_assert_eq!(shape(&job, ""), shape(&serde_json::to_value(typed(FIELDS, &json!({}), &Value::Null)).unwrap(), ""));
             for field in FIELDS {

@@ -64,6 +64,8 @@ pub enum Flat<'a> {
     Text(&'a str),
     /// The JSON text of this.
     Json(View<'a>),
+    /// The JSON text of what this builds: that may be large, and is dropped when it has been written.
+    Later(Box<dyn Fn() -> View<'a> + 'a>),
 }
 
 impl Serialize for Flat<'_> {
@@ -71,6 +73,7 @@ impl Serialize for Flat<'_> {
         match self {
             Flat::Text(text) => text.serialize(serializer),
             Flat::Json(view) => JsonText(view).serialize(serializer),
+            Flat::Later(build) => JsonText(build()).serialize(serializer),
         }
     }
 }

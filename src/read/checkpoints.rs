@@ -14,6 +14,8 @@ pub fn look_up(job: &mut Job, api: &Api, deadline: &Deadline) -> Result<()> {
         // The job has been read, so neither its ID nor the address is wrong.
         if matches!(error.kind, Kind::Status { status: 404, .. }) {
             error.advice = "leave out checkpoints if this server does not have them".into();
+        } else if error.kind == Kind::TooMuch {
+            error.advice = "leave out checkpoints".into();
         }
         anyhow!("could not read the checkpoints of fine-tuning job {}: {error}", job.id())
     })?;

@@ -1,6 +1,6 @@
 //! Whether models are still served, and until when.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::SystemTime;
 
 use anyhow::{Result, anyhow, bail};
@@ -59,12 +59,12 @@ impl Models {
     /// `if_missing` makes the advice for a server that has no list of models.
     fn read(
         api: &Api,
-        names: &HashSet<&str>,
+        names: &BTreeSet<&str>,
         deadline: &Deadline,
         if_missing: impl Fn(&str) -> String,
     ) -> Result<Self> {
         let mut models = Models::default();
-        let entries = if names.is_empty() { Ok(Vec::new()) } else { api.models(deadline) };
+        let entries = if names.is_empty() { Ok(Vec::new()) } else { api.models(names, deadline) };
         let entries = entries.map_err(|mut error| {
             match error.kind {
                 // The API's answer to a missing scope.
@@ -76,11 +76,7 @@ impl Models {
             }
             anyhow!("could not read the list of models: {error}")
         })?;
-        for entry in &entries {
-            if entry["id"].as_str().is_some_and(|name| names.contains(name)) {
-                models.add(entry, |text| api.quote_at_most(text, MAX_QUOTED));
-            }
-        }
+        entries.iter().for_each(|entry| models.add(entry, |text| api.quote_at_most(text, MAX_QUOTED)));
         Ok(models)
     }
 

@@ -19,8 +19,11 @@ const MORE_TIME: &str = "allow more time with wait";
 /// A job that is waited for.
 struct Waiting<'a> {
     id: &'a str,
-    /// The job as it was last read.
+    /// The job once it is final. Until then it is not kept: the next poll replaces it.
     job: Option<Job>,
+    /// What was last read of it: its status, and when it should be final.
+    progress: Option<String>,
+    is_paused: bool,
     /// Why it could not be read since.
     error: Option<RequestError>,
     next_poll: Instant,
@@ -39,8 +42,18 @@ pub fn until_final(api: &Api, ids: &[&str], wait: Duration, timeout: Duration) -
     let left = || end.saturating_duration_since(Instant::now());
     // What the last poll has at least.
     let shortest_poll = SHORTEST_PAUSE.min(wait / 4);
-    let mut jobs: Vec<_> =
-        ids.iter().map(|id| Waiting { id, job: None, error: None, next_poll: start, pause: SHORTEST_PAUSE }).collect();
+    let mut jobs: Vec<_> = ids
+        .iter()
+        .map(|id| Waiting {
+            id,
+            job: None,
+            progress: None,
+            is_paused: false,
+            error: None,
+            next_poll: start,
+            pause: SHORTEST_PAUSE,
+        })
+        .collect();
     let mut progress = Progress::new(api);
     let mut poll_all = false;
     loop {
@@ -88,13 +101,17 @@ fn poll(api: &Api, jobs: &mut [Waiting], deadline: &Deadline, poll_all: bool) ->
 
 impl Waiting<'_> {
     fn is_final(&self) -> bool {
-        self.job.as_ref().is_some_and(Job::is_final)
+        self.job.is_some()
     }
 
     /// Whether this error is permanent. Once the job has been read, only the API's own refusal is: the address and the
     /// key were right.
     fn is_ended_by(&self, error: &RequestError) -> bool {
-        if self.job.is_some() { error.is_api_refusal() } else { matches!(error.retry, Retry::Never | Retry::NewToken) }
+        if self.progress.is_some() {
+            error.is_api_refusal()
+        } else {
+            matches!(error.retry, Retry::Never | Retry::NewToken)
+        }
     }
 
     fn note(&mut self, result: Result<Job, RequestError>, now: Instant, clock: SystemTime) {
@@ -110,7 +127,10 @@ impl Waiting<'_> {
         self.next_poll = now + pause.unwrap_or(self.pause);
         self.pause = (self.pause * 3 / 2).min(LONGEST_PAUSE);
         match result {
-            Ok(job) => (self.job, self.error) = (Some(job), None),
+            Ok(job) => {
+                (self.progress, self.is_paused, self.error) = (Some(job.progress()), job.is_paused(), None);
+                self.job = Some(job).filter(Job::is_final);
+            }
             Err(error) => self.error = Some(error),
         }
     }
@@ -130,8 +150,7 @@ fn only_id<'a>(ids: &[&'a str]) -> Option<&'a str> {
 fn status(jobs: &[Waiting]) -> String {
     match jobs {
         [waiting] => {
-            let progress = waiting.job.as_ref().map(Job::progress);
-            format!("{}: {}", waiting.id, progress.as_deref().unwrap_or("no response yet"))
+            format!("{}: {}", waiting.id, waiting.progress.as_deref().unwrap_or("no response yet"))
         }
         _ => format!("{} of {} jobs are final", jobs.iter().filter(|job| job.is_final()).count(), jobs.len()),
     }
@@ -147,9 +166,9 @@ fn out_of_time(jobs: &[Waiting], wait: Duration) -> Error {
         format!("; the last poll failed: {error}")
     });
     let error = error.unwrap_or_default();
-    match &first.job {
-        Some(job) => {
-            let (status, advice) = (job.progress(), if job.is_paused() { "resume it first" } else { MORE_TIME });
+    match &first.progress {
+        Some(status) => {
+            let advice = if first.is_paused { "resume it first" } else { MORE_TIME };
             anyhow!("fine-tuning job {}{others} is still {status} after {waited}; {advice}{error}", first.id)
         }
         None => anyhow!("could not read fine-tuning job {}{others} in {waited}{error}", first.id),
@@ -164,7 +183,15 @@ mod tests {
     use crate::http::Kind;
 
     fn waiting() -> Waiting<'static> {
-        Waiting { id: "ftjob-x", job: None, error: None, next_poll: Instant::now(), pause: SHORTEST_PAUSE }
+        Waiting {
+            id: "ftjob-x",
+            job: None,
+            progress: None,
+            is_paused: false,
+            error: None,
+            next_poll: Instant::now(),
+            pause: SHORTEST_PAUSE,
+        }
     }
 
     fn job(status: &str, estimated_finish: Value) -> Job {
@@ -209,7 +236,7 @@ mod tests {
         let now = Instant::now();
         let mut jobs = [waiting(), waiting(), waiting()];
         for (waiting, (status, seconds)) in jobs.iter_mut().zip([("succeeded", 2), ("running", 12), ("queued", 8)]) {
-            waiting.job = Some(job(status, json!(null)));
+            waiting.job = Some(job(status, json!(null))).filter(Job::is_final);
             waiting.next_poll = now + Duration::from_secs(seconds);
         }
         assert_eq!(next_pause(&jobs, now).as_secs(), 8);
@@ -219,7 +246,7 @@ mod tests {
     fn after_the_first_read_only_the_apis_refusals_end_a_wait() {
         let status = |status, from_api| error(Retry::Never, Kind::Status { status, from_api });
         let unread = waiting();
-        let read = Waiting { job: Some(job("running", json!(null))), ..waiting() };
+        let read = Waiting { progress: Some("running".into()), ..waiting() };
         for refusal in [401, 403, 404] {
             assert!(unread.is_ended_by(&status(refusal, true)) && read.is_ended_by(&status(refusal, true)));
             assert!(unread.is_ended_by(&status(refusal, false)) && !read.is_ended_by(&status(refusal, false)));

@@ -242,8 +242,19 @@ fn a_result_that_is_too_long_says_how_many_jobs_fit() {
         job["id"] = json!(format!("ftjob-n{number}"));
         api.moves(&format!("ftjob-n{number}"), [job.clone()]);
     }
-    // Megabytes take an unoptimized program long.
     let line = failure(1, program_for(&api).args([&numbered(1..=7), "timeout=10m"]));
-    assert!(line.starts_with("7 jobs are too many, read at most 5 of these at once: the result has 22"), "{line}");
+    assert!(line.starts_with("could not read 2 of 7 fine-tuning jobs: "), "{line}");
+    assert!(line.contains(" have over 16 MiB in all, too much to keep (request ID "), "{line}");
+    assert!(line.ends_with("; read at most 5 of these jobs at once"), "{line}");
     assert_eq!(count(program_for(&api).args([&numbered(1..=5), "timeout=10m"])), 5);
+
+    // Escapes take more in the result, which has JSON text inside JSON text.
+    job["metadata"] = json!({ "long": "\"".repeat(1 << 20) });
+    for number in 1..=7 {
+        job["id"] = json!(format!("ftjob-n{number}"));
+        api.moves(&format!("ftjob-n{number}"), [job.clone()]);
+    }
+    let line = failure(1, program_for(&api).args([&numbered(1..=7), "timeout=10m"]));
+    assert!(line.starts_with("7 jobs are too many, read at most 3 of these at once: the result has 29"), "{line}");
+    assert_eq!(count(program_for(&api).args([&numbered(1..=3), "timeout=10m"])), 3);
 }
