@@ -58,10 +58,20 @@ struct Tried<T> {
     retries: u32,
     /// How often it was answered with 503 without `Retry-After`.
     unavailable: u32,
+    /// How often it was sent again with a new access token.
     renewals: u32,
     /// Why the last attempt failed.
     error: Option<RequestError>,
     result: Option<Result<T, RequestError>>,
+}
+
+impl<T> Tried<T> {
+    fn count(&mut self, error: &RequestError) {
+        self.attempts += u32::from(!matches!(error.kind, Kind::Connection | Kind::Stale));
+        self.retries += u32::from(retry::costs_a_retry(error));
+        self.unavailable += u32::from(retry::is_unavailable(error));
+        self.renewals += u32::from(error.retry == Retry::NewToken);
+    }
 }
 
 impl<T> Schedule<T> {
@@ -144,10 +154,7 @@ impl<T> Schedule<T> {
             ..situation
         };
         let next = retry::after(&error, &situation);
-        tried.attempts += u32::from(!matches!(error.kind, Kind::Connection | Kind::Stale));
-        tried.retries += u32::from(retry::costs_a_retry(&error));
-        tried.unavailable += u32::from(retry::is_unavailable(&error));
-        tried.renewals += u32::from(error.retry == Retry::NewToken);
+        tried.count(&error);
         match error.kind {
             Kind::Stale => {}
             kind if kind.is_answer() => (self.answered, connection.failures) = (self.answered + 1, 0),
