@@ -381,8 +381,12 @@ fn the_exchange_keeps_to_the_timeout_and_takes_the_proxy() {
     };
     openai.exchange.play([silent(), silent()]);
     let line = failure(1, &mut reading("timeout=1500ms"));
-    let expected = "the token exchange failed: no response from auth.openai.com within the timeout of ";
-    assert!(without_start(&line).starts_with(expected) && line.ends_with("; allow more time with timeout"), "{line}");
+    let expected = "the token exchange failed: no response from auth.openai.com through the proxy ";
+    assert!(without_start(&line).starts_with(expected), "{line}");
+    assert!(
+        line.contains(" within the timeout of 1s500ms ") && line.ends_with("; allow more time with timeout"),
+        "{line}"
+    );
     openai.proxy.refuse(["403 Forbidden"; 3]);
     let line = failure(1, &mut reading("timeout=20s"));
     assert!(line.contains(" answered HTTP 403 to CONNECT auth.openai.com; have it allow this host, or "), "{line}");
