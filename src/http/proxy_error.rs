@@ -1,54 +1,19 @@
-//! Explains what a proxy answers to CONNECT, if it makes no connection.
+//! Explains a proxy's refusal to make a connection.
 
 use std::time::SystemTime;
 
-use ureq::Error;
 use ureq::http::{HeaderMap, HeaderName, StatusCode};
 
 use super::error::{Kind, RequestError, Retry};
 use super::retry;
-use super::transport_error::{Limits, broken_http, no_connection, peer, reason};
 use crate::endpoint::Endpoint;
 
-/// Explains an error between the connection to the proxy and the one through it.
-pub(super) fn explain(error: &Error, endpoint: &Endpoint, limits: Limits) -> RequestError {
-    let (peer, source) = peer(endpoint, true);
-    let host = endpoint.host();
-    if let Error::ConnectProxyFailed(text) = error {
-        if let Some((status, headers)) = head(text) {
-            return refusal(status, &headers, endpoint);
-        }
-    }
-    let form = format!("check the scheme and the port in {source}");
-    let (message, advice) = match error {
-        Error::Timeout(_) => (
-            format!("{peer} did not connect to {host} {}", limits.within(limits.connect)),
-            format!("check that the proxy can reach it, and the scheme and the port in {source}"),
-        ),
-        Error::Protocol(error) => (format!("{peer} {}", broken_http(&error.to_string())), form),
-        error => (format!("no answer from {peer}: {}", reason(error)), form),
-    };
-    no_connection(message, advice)
-}
-
-/// Reads the head of a proxy's answer to CONNECT.
-fn head(text: &str) -> Option<(StatusCode, HeaderMap)> {
-    let mut lines = text.lines();
-    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let mut headers = HeaderMap::new();
-    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
-        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.trim().parse()) {
-            headers.append(name, value);
-        }
-    }
-    Some((status, headers))
-}
-
-/// What a proxy's refusal means, and what to do about it.
-fn refusal(status: StatusCode, headers: &HeaderMap, endpoint: &Endpoint) -> RequestError {
-    let (peer, source) = peer(endpoint, true);
+/// What a refusal means, and what to do about it. `text` is the answer to CONNECT by `peer`, which is named in `source`;
+/// `None` if it has no status.
+pub(super) fn refusal(text: &str, peer: &str, source: &str, endpoint: &Endpoint) -> Option<RequestError> {
+    let (status, headers) = head(text)?;
     let has_user = endpoint.proxy.as_ref().is_some_and(|proxy| proxy.settings.username().is_some());
-    let schemes = schemes(headers);
+    let schemes = schemes(&headers);
     let knows_basic = schemes.is_empty() || schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("Basic"));
     let schemes = schemes.join(" or ");
     let mut message = format!("{peer} answered HTTP {} to CONNECT {}", status.as_u16(), endpoint.host());
@@ -65,12 +30,25 @@ fn refusal(status: StatusCode, headers: &HeaderMap, endpoint: &Endpoint) -> Requ
         500.. => format!("check {}, and that the proxy can reach it", endpoint.base_url.name),
         _ => format!("check that {source} is a forward proxy"),
     };
-    let retry = match (status.as_u16(), retry::of_response(status, headers, false, SystemTime::now())) {
+    let retry = match (status.as_u16(), retry::of_response(status, &headers, false, SystemTime::now())) {
         // What a proxy limits is not the API's rate.
         (408 | 429 | 500.., Retry::After(pause) | Retry::RateLimited(pause)) => Retry::After(pause),
         _ => Retry::Never,
     };
-    RequestError::new(message, advice, retry, Kind::Connection)
+    Some(RequestError::new(message, advice, retry, Kind::Connection))
+}
+
+/// Reads the head of a proxy's answer to CONNECT.
+fn head(text: &str) -> Option<(StatusCode, HeaderMap)> {
+    let mut lines = text.lines();
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.trim().parse()) {
+            headers.append(name, value);
+        }
+    }
+    Some((status, headers))
 }
 
 /// The authentication schemes that a proxy offers (RFC 9110, section 11.7.1), each once.

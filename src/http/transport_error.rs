@@ -32,7 +32,7 @@ pub(super) struct Limits<'a> {
 
 impl Limits<'_> {
     /// What a time limit was, for messages. The user sets the time of all attempts together, not that of one.
-    pub(super) fn within(&self, limit: Duration) -> String {
+    fn within(&self, limit: Duration) -> String {
         if limit < self.attempt {
             format!("within {}", duration(limit))
         } else {
@@ -60,7 +60,7 @@ pub(super) fn explain(error: &Error, endpoint: &Endpoint, limits: Limits, is_bod
 
 /// Who was to be connected to, and the query key or the variable that says so: the proxy if `is_direct` and there is one,
 /// else the API, perhaps through it.
-pub(super) fn peer(endpoint: &Endpoint, is_direct: bool) -> (String, String) {
+fn peer(endpoint: &Endpoint, is_direct: bool) -> (String, String) {
     let (host, base_url) = (endpoint.host(), endpoint.base_url.name);
     let Some(Proxy { settings, variable }) = &endpoint.proxy else {
         return (host.to_owned(), base_url.to_owned());
@@ -95,7 +95,7 @@ fn connection(error: &ConnectError, endpoint: &Endpoint, limits: Limits) -> Requ
         None => {}
     }
     let message = match (error.step, &error.error) {
-        (Step::Proxy, error) => return proxy_error::explain(error, endpoint, limits),
+        (Step::Proxy, error) => return proxy(error, endpoint, limits),
         (Step::Tls, Error::Timeout(_)) => {
             format!("the TLS handshake with {peer} did not complete {}", limits.within(limits.connect))
         }
@@ -110,8 +110,29 @@ fn connection(error: &ConnectError, endpoint: &Endpoint, limits: Limits) -> Requ
     no_connection(message, format!("check {source}{comma} and the network"))
 }
 
+/// What goes wrong between the connection to the proxy and the one through it.
+fn proxy(error: &Error, endpoint: &Endpoint, limits: Limits) -> RequestError {
+    let (peer, source) = peer(endpoint, true);
+    let host = endpoint.host();
+    if let Error::ConnectProxyFailed(text) = error {
+        if let Some(refusal) = proxy_error::refusal(text, &peer, &source, endpoint) {
+            return refusal;
+        }
+    }
+    let form = format!("check the scheme and the port in {source}");
+    let (message, advice) = match error {
+        Error::Timeout(_) => (
+            format!("{peer} did not connect to {host} {}", limits.within(limits.connect)),
+            format!("check that the proxy can reach it, and the scheme and the port in {source}"),
+        ),
+        Error::Protocol(error) => (format!("{peer} {}", broken_http(&error.to_string())), form),
+        error => (format!("no answer from {peer}: {}", reason(error)), form),
+    };
+    no_connection(message, advice)
+}
+
 /// What is wrong with a response, by what ureq says of it.
-pub(super) fn broken_http(error: &str) -> String {
+fn broken_http(error: &str) -> String {
     let broken = [
         ("conflicting content-length", "two Content-Length lines that differ"),
         ("content-length header not a number", "a Content-Length that is no number"),
@@ -158,7 +179,7 @@ fn response(error: &Error, endpoint: &Endpoint, limits: Limits, is_body: bool) -
     RequestError::new(message, advice, retry, kind)
 }
 
-pub(super) fn no_connection(message: String, advice: String) -> RequestError {
+fn no_connection(message: String, advice: String) -> RequestError {
     RequestError::new(message, advice, Retry::After(None), Kind::Connection)
 }
 
@@ -172,7 +193,7 @@ fn rustls_error(error: &Error) -> Option<&rustls::Error> {
 }
 
 /// The system's own words, where they are the same everywhere those of this program.
-pub(super) fn reason(error: &Error) -> String {
+fn reason(error: &Error) -> String {
     match error {
         Error::ConnectProxyFailed(_) => "the connection was closed".into(),
         Error::Io(error) => match error.kind() {
