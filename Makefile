@@ -1,6 +1,6 @@
 # Needs Rust, Go, Python 3, git and make. The tests and the demo set up all else themselves, under target/.
 
-PROGRAM = $(or $(CARGO_TARGET_DIR),target)/release/openai-fine-tuning-job
+DEBUG = $(or $(CARGO_TARGET_DIR),target)/debug
 BENCH = $(or $(CARGO_TARGET_DIR),target)/bench
 
 .PHONY: bench build demo test
@@ -9,8 +9,10 @@ build:
 	cargo build --release
 
 # Reads a sample job; with OPENAI_API_KEY in the environment and JOB=ftjob-… on the command line, that job.
-demo: build
-	cargo run --example demo -- $(PROGRAM)
+demo:
+	@echo "Building the program and the sample API, which takes about a minute the first time."
+	cargo build --bin openai-fine-tuning-job --example demo
+	cargo run --quiet --example demo -- $(DEBUG)/openai-fine-tuning-job
 
 # ENGINES="terraform tofu" requires both; without it the tests run on those that are on the PATH.
 test:

@@ -1,9 +1,10 @@
 //! The main job, to watch; `make demo` runs it. The program reads a job, then Terraform reads it with the README's
 //! configuration. `JOB` names the job. With `OPENAI_API_KEY` too it is a real one, else the sample API stands in.
 
+#[allow(dead_code)] // what only the tests use
 #[path = "../tests/support/engines.rs"]
 mod engines;
-#[allow(dead_code)] // what only the tests use
+#[allow(dead_code)]
 #[path = "../tests/support/sample_api/mod.rs"]
 mod sample_api;
 
@@ -95,18 +96,31 @@ fn demo(program: &Path, folder: &Path) -> Result<()> {
         environment.extend(["NO_PROXY", "no_proxy"].map(|name| (name, "127.0.0.1".to_owned())));
     }
 
+    if engines::has_to_be_built()? {
+        say(
+            "# neither terraform nor tofu is on the PATH: after the program itself, OpenTofu is built with Go, once, in 5 to 15 minutes",
+        )?;
+    }
+
+    let program = program.canonicalize().with_context(|| format!("{} is not built", program.display()))?;
+    let read = |arguments: &[&str]| {
+        say(&format!("\n$ openai-fine-tuning-job {}", arguments.join(" ")))?;
+        Command::new(&program).args(arguments).envs(environment.clone()).status().context("the program does not start")
+    };
     // With your own key, it may not have the permission to list models.
     let arguments: &[&str] = if is_real { &[&job] } else { &[&job, "availability=true"] };
-    say(&format!("\n$ openai-fine-tuning-job {}", arguments.join(" ")))?;
-    let program = program.canonicalize().with_context(|| format!("{} is not built", program.display()))?;
-    run(Command::new(&program).args(arguments).envs(environment.clone()))?;
+    let status = read(arguments)?;
+    ensure!(status.success(), "the program failed: {status}");
+    if !is_real && job == "ftjob-abc123" {
+        ensure!(!read(&[&job, "require_available=30d"])?.success(), "the guard did not stop");
+    }
 
     let readme = include_str!("../README.md");
     let example = readme.split("```hcl\n").find(|block| block.starts_with("data "));
     let example = example.and_then(|block| block.split("```").next()).context("the README has no data source")?;
     let example = example.replace("ftjob-abc123", &job);
     fs::write(folder.join("main.tf"), &example)?;
-    let engine = engines::set_up()?.into_iter().next().context("there is no engine")?;
+    let engine = engines::first()?;
     environment.push(("PATH", engines::path_with(&program)?.into_string().ok().context("PATH is not UTF-8")?));
     let (mut init, mut apply) = (engine.command(folder), engine.command(folder));
     run(init.args(["init", "-input=false"]).stdout(Stdio::null()).envs(environment.clone()))?;

@@ -4,9 +4,10 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 use std::{env, fmt};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,6 +17,8 @@ use serde_json::Value;
 const PROVIDER: &str = "1.2.0";
 pub const PROVIDER_MODULE: &str = "github.com/terraform-providers/terraform-provider-external@v1.2.0";
 const TOFU_MODULE: &str = "github.com/opentofu/opentofu@v1.12.6";
+/// How often a build says how far it is.
+const PROGRESS: Duration = Duration::from_secs(10);
 
 /// Terraform or OpenTofu, with one version of the provider.
 pub struct Engine {
@@ -54,6 +57,23 @@ impl Engine {
 /// # Errors
 /// A part that can be neither found, fetched nor built.
 pub fn set_up() -> Result<Vec<Engine>> {
+    engines(&names()?)
+}
+
+/// The first of those engines, for what needs only one.
+///
+/// # Errors
+/// As for all of them.
+pub fn first() -> Result<Engine> {
+    engines(&names()?[..1])?.into_iter().next().context("there is no provider")
+}
+
+/// Whether the first of those engines is neither on the PATH nor built yet.
+pub fn has_to_be_built() -> Result<bool> {
+    Ok(!is_on_path(&names()?[0]) && !built_tofu(&target_folder()?.join("terraform")).exists())
+}
+
+fn engines(names: &[String]) -> Result<Vec<Engine>> {
     let folder = target_folder()?.join("terraform");
     fs::create_dir_all(&folder)?;
     // Held until the end: whoever else sets up the same parts waits for them.
@@ -61,9 +81,9 @@ pub fn set_up() -> Result<Vec<Engine>> {
     lock.lock()?;
 
     let mut engines = Vec::new();
-    for name in names()? {
-        let program = program(&name, &folder)?;
-        for (provider, mirror) in providers(&name, &program, &folder)? {
+    for name in names {
+        let program = program(name, &folder)?;
+        for (provider, mirror) in providers(name, &program, &folder)? {
             let cli_config = folder.join(format!("{name}-{provider}.tfrc"));
             // Nothing but this one folder: no version is taken from anywhere else.
             let text = format!("provider_installation {{\n  filesystem_mirror {{\n    path = {mirror:?}\n  }}\n}}\n");
@@ -126,8 +146,12 @@ fn program(name: &str, folder: &Path) -> Result<PathBuf> {
         "{name} is not on the PATH, and it cannot be built from its Go module: \
          install it, see https://developer.hashicorp.com/terraform/install"
     );
+    build(TOFU_MODULE, "./cmd/tofu", "5 to 15 minutes, once", &built_tofu(folder))
+}
+
+fn built_tofu(folder: &Path) -> PathBuf {
     let version = TOFU_MODULE.rsplit('@').next().unwrap_or_default();
-    build(TOFU_MODULE, "./cmd/tofu", &folder.join(format!("tofu_{version}{}", env::consts::EXE_SUFFIX)))
+    folder.join(format!("tofu_{version}{}", env::consts::EXE_SUFFIX))
 }
 
 /// The versions of the provider, each with the folder that mirrors its registry.
@@ -178,7 +202,7 @@ fn fetch(program: &Path, fetched: &Path) -> Result<bool> {
 
 fn build_mirror(mirror: &Path) -> Result<PathBuf> {
     let program = format!("terraform-provider-external_v{PROVIDER}{}", env::consts::EXE_SUFFIX);
-    let built = build(PROVIDER_MODULE, ".", &mirror.with_file_name(&program))?;
+    let built = build(PROVIDER_MODULE, ".", "about a minute, once", &mirror.with_file_name(&program))?;
     add_to_mirror(mirror, "external", PROVIDER, &built)?;
     Ok(mirror.to_owned())
 }
@@ -199,9 +223,9 @@ pub fn add_to_mirror(mirror: &Path, provider: &str, version: &str, built: &Path)
 }
 
 /// Builds a program from a Go module, unless that was done before.
-pub fn build(module: &str, package: &str, program: &Path) -> Result<PathBuf> {
+pub fn build(module: &str, package: &str, takes: &str, program: &Path) -> Result<PathBuf> {
     if !program.exists() {
-        say(&format!("building {module} with Go, which takes minutes the first time"));
+        say(&format!("downloading {module} and building it with Go ({takes})"));
         // From within the module, so that the `replace` lines of its own go.mod hold.
         go_build(&download(module)?, package, program)?;
     }
@@ -218,9 +242,33 @@ pub fn download(module: &str) -> Result<PathBuf> {
 
 pub fn go_build(source: &Path, package: &str, program: &Path) -> Result<()> {
     let unfinished = program.with_extension("part");
+    let packages = output(Command::new("go").args(["list", "-deps", package]).current_dir(source))?;
+    let packages = packages.stdout.lines().count();
     let mut build = Command::new("go");
-    output(build.args(["build", "-buildvcs=false", "-o"]).arg(&unfinished).arg(package).current_dir(source))?;
+    build.args(["build", "-v", "-buildvcs=false", "-o"]).arg(&unfinished).arg(package).current_dir(source);
+    with_progress(&mut build, packages)?;
     fs::rename(unfinished, program)?;
+    Ok(())
+}
+
+/// Runs `go build -v`, which names each package that it builds on a line of its own, and says how far it is.
+fn with_progress(build: &mut Command, packages: usize) -> Result<()> {
+    let mut child = build.stderr(Stdio::piped()).spawn()?;
+    let (start, mut last, mut built, mut rest) = (Instant::now(), Instant::now(), 0, String::new());
+    for line in BufReader::new(child.stderr.take().context("stderr is piped")?).lines() {
+        let line = line?;
+        if line.contains(' ') {
+            rest += &format!("{line}\n");
+            continue;
+        }
+        built += 1;
+        if last.elapsed() >= PROGRESS {
+            last = Instant::now();
+            say(&format!("  {built} of at most {packages} packages after {} s", start.elapsed().as_secs()));
+        }
+    }
+    let status = child.wait()?;
+    ensure!(status.success(), "{build:?} failed, {status}: {rest}");
     Ok(())
 }
 
