@@ -50,7 +50,7 @@ fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     format!("| {} |\n| ---{} |\n{rows}\n", head.join(" | "), " | ---:".repeat(head.len() - 1))
 }
 
-/// Horizontal bars, the first few in colour. The text follows the reader's light or dark page.
+/// Horizontal bars, the first few in colour, on a background of their own: the page around them may be light or dark.
 fn chart(title: &str, bars: &[(&str, f64)], ours: usize) -> String {
     let longest = bars.iter().map(|(_, value)| *value).fold(0.0, f64::max);
     let height = 40 + 28 * bars.len();
@@ -58,11 +58,11 @@ fn chart(title: &str, bars: &[(&str, f64)], ours: usize) -> String {
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {height}" width="720" height="{height}" role="img" aria-label="{title}">
 <style>
 text {{ font: 14px system-ui, sans-serif; fill: #1f2328 }}
-@media (prefers-color-scheme: dark) {{ text {{ fill: #e6edf3 }} }}
 .title, .ours text {{ font-weight: 600 }}
-rect {{ fill: #8b949e }}
+.theirs rect {{ fill: #8b949e }}
 .ours rect {{ fill: #2f81f7 }}
 </style>
+<rect width="100%" height="100%" rx="6" fill="#f6f8fa"/>
 <text class="title" x="8" y="22">{title}</text>
 "##
     );
