@@ -3,7 +3,7 @@
 DEBUG = $(or $(CARGO_TARGET_DIR),target)/debug
 BENCH = $(or $(CARGO_TARGET_DIR),target)/bench
 
-.PHONY: bench build demo test
+.PHONY: bench build demo picture test
 
 build:
 	cargo build --release
@@ -13,6 +13,11 @@ demo:
 	@echo "Building the program and the sample API, which takes about a minute the first time."
 	cargo build --bin openai-fine-tuning-job --example demo
 	cargo run --quiet --example demo -- $(DEBUG)/openai-fine-tuning-job
+
+# The README's picture: a plan that a guard stops.
+picture:
+	cargo build --bin openai-fine-tuning-job --example picture
+	cargo run --quiet --example picture -- $(DEBUG)/openai-fine-tuning-job
 
 # ENGINES="terraform tofu" requires both; without it the tests run on those that are on the PATH.
 test:
