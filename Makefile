@@ -1,7 +1,8 @@
 # Needs Rust, Go, Python 3, git and make. The tests and the demo set up all else themselves, under target/.
 
-DEBUG = $(or $(CARGO_TARGET_DIR),target)/debug
-BENCH = $(or $(CARGO_TARGET_DIR),target)/bench
+CARGO_TARGET_DIR ?= target
+DEBUG = $(CARGO_TARGET_DIR)/debug
+BENCH = $(CARGO_TARGET_DIR)/bench
 
 .PHONY: bench build demo picture test
 

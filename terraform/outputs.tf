@@ -4,7 +4,7 @@ output "id" {
 }
 
 output "job" {
-  description = "The fine-tuning job: the API's documented attributes with their types, null where the API states nothing. The type is the same for every job."
+  description = "The fine-tuning job: the API's documented attributes with their types, null if the API has no value. The type is the same for every job."
   value       = local.job
 }
 

@@ -65,19 +65,23 @@ fn unknown_option(option: &str) -> Error {
 
 pub const VERSION: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), "\n");
 
-/// The whole of `--help`.
+/// The whole of `--help`: at most 120 columns, and two screens.
 pub fn help() -> String {
     let [selectors, filters, others] = [Group::Selector, Group::Filter, Group::Other].map(keys::help);
     format!(
         "\
-Reads an OpenAI fine-tuning job and prints its attributes as one JSON object of strings.
+Reads OpenAI fine-tuning jobs, or looks models up, and prints one JSON object of strings.
 
 Usage:
   openai-fine-tuning-job ID [KEY=VALUE …]    (the ID may stand anywhere)
   openai-fine-tuning-job KEY=VALUE …
-  openai-fine-tuning-job < QUERY.json    (a JSON object of strings, as Terraform's data \"external\" sends it)
+  openai-fine-tuning-job < QUERY.json        (a JSON object of strings, as Terraform's data \"external\" sends it)
 
-Which jobs (give one of these):
+Examples:
+  openai-fine-tuning-job ftjob-abc123 wait=2h require_status=succeeded
+  openai-fine-tuning-job model_ids='[\"gpt-4.1-2025-04-14\"]' require_available=30d
+
+What to read (give one of these):
 {selectors}
 Filters, for most_recent and list:
 {filters}
@@ -86,30 +90,25 @@ Other query keys:
 Environment:
 {ENVIRONMENT}
 Options:
-  -h, --help          print this
-  -V, --version       print the version
+  -h, --help           print this
+  -V, --version        print the version
+
+Exit codes:
+  0 if the result is on stdout; 2 for a usage error, which is found before any request is sent; else 1
 "
     )
 }
 
-/// The variables that are read, in `--help`.
+/// The variables that are read.
 const ENVIRONMENT: &str = "  \
-  OPENAI_API_KEY      the API key
-  OPENAI_BASE_URL, OPENAI_ORG_ID, OPENAI_PROJECT_ID
-                      where requests go, and for whom, unless the query says so
-  OPENAI_CUSTOM_HEADERS
-                      lines of Name: value, sent with every request to the API
-  OPENAI_IDENTITY_PROVIDER_ID, OPENAI_SERVICE_ACCOUNT_ID
-                      both: workload identity in place of a key; it suffices in GitHub Actions with permissions:
-                      id-token: write, and in HCP Terraform with TFC_WORKLOAD_IDENTITY_AUDIENCE_OPENAI
-  OPENAI_IDENTITY_TOKEN_FILE, OPENAI_IDENTITY_TOKEN
-                      elsewhere: the identity as a JWT, in a file or by itself; else it is the client certificate
-  OPENAI_WIF_AUDIENCE
-                      in GitHub Actions: the identity's audience (default https://api.openai.com/v1)
-  OPENAI_MTLS_CLIENT_CERT_FILE, OPENAI_MTLS_CLIENT_KEY_FILE
-                      PEM files of a client certificate, for https://mtls.api.openai.com/v1 by default
-  HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY
-                      proxies, and what bypasses them
-  SSL_CERT_FILE, SSL_CERT_DIR
-                      the root certificates, in place of the system's
+  OPENAI_API_KEY: the API key
+  OPENAI_BASE_URL, OPENAI_ORG_ID, OPENAI_PROJECT_ID: where requests go, and for whom, unless the query says so
+  OPENAI_CUSTOM_HEADERS: lines of Name: value, sent with every request to the API
+  OPENAI_IDENTITY_PROVIDER_ID, OPENAI_SERVICE_ACCOUNT_ID: with both, workload identity in place of a key
+  OPENAI_IDENTITY_TOKEN_FILE, OPENAI_IDENTITY_TOKEN: the identity, a JWT; not needed in GitHub Actions and HCP Terraform
+  TFC_WORKLOAD_IDENTITY_AUDIENCE_OPENAI: in a workspace of HCP Terraform, has each run get an identity
+  OPENAI_WIF_AUDIENCE: in GitHub Actions, the audience of the identity (default https://api.openai.com/v1)
+  OPENAI_MTLS_CLIENT_CERT_FILE, OPENAI_MTLS_CLIENT_KEY_FILE: PEM files of a client certificate and its key
+  HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY: proxies, and what bypasses them
+  SSL_CERT_FILE, SSL_CERT_DIR: the root certificates (CAs), in place of the system's
 ";

@@ -49,8 +49,8 @@ pub(super) const KEYS: &[Key] = &[
     selector("fine_tuning_job_ids", Text, "the jobs with these IDs, as a JSON array of at most 1000"),
     selector("most_recent", Flag, "true: the newest job that matches the filters"),
     selector("list", Flag, "true: the newest jobs that match the filters, at most limit"),
-    selector("model_ids", Text, "no jobs, but the models with these names, as a JSON array of at most 100"),
-    filter("model", "the base model of the job"),
+    selector("model_ids", Text, "no job, but the models with these names, as a JSON array of at most 100"),
+    filter("model", "the job's base model, such as gpt-4.1-2025-04-14"),
     filter("status", "its status, such as succeeded"),
     filter("suffix", "the suffix of its fine-tuned model's name"),
     filter("metadata", "a JSON object of strings, every pair of which the job must have"),
@@ -62,14 +62,14 @@ pub(super) const KEYS: &[Key] = &[
         "require_available",
         UpTo(DECADE),
         GUARDED,
-        "fail unless the model is served, and for this long: such as 30d",
+        "fail unless the model is served now, and for this long from now: such as 30d, at most 3650d",
     ),
     other("checkpoints", Flag, ONE_JOB, "true: also read the job's checkpoints"),
     other(
         "timeout",
         UpTo(MAX_TIMEOUT),
         ANY,
-        "for all network work, retries included: such as 90s (default 60s, at most 1h)",
+        "how long all network work may take, retries included: such as 90s, at most 1h (default 60s)",
     ),
     other("base_url", Text, ANY, "the API's address (default $OPENAI_BASE_URL, else https://api.openai.com/v1)"),
     other("organization", Text, ANY, "the organization (default $OPENAI_ORG_ID)"),
@@ -105,5 +105,5 @@ pub(super) fn names() -> String {
 /// A group's lines in `--help`.
 pub(super) fn help(group: Group) -> String {
     let keys = KEYS.iter().filter(|key| key.group == group);
-    keys.map(|Key { name, help, .. }| format!("  {name:<20}{help}\n")).collect()
+    keys.map(|Key { name, help, .. }| format!("  {name:<21}{help}\n")).collect()
 }

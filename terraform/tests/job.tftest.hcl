@@ -37,7 +37,7 @@ run "a_succeeded_job_has_its_model_and_numbers" {
 
   assert {
     condition     = output.job.error == null && output.job.validation_file == null
-    error_message = "what the API states as null should be null"
+    error_message = "what is null in the API's answer should be null"
   }
 
   assert {

@@ -29,7 +29,7 @@ fn the_guard_stops_for_a_job_without_a_model_and_only_warns_about_the_rest() {
         assert_says(&warned, "ftjob-abc123 was trained without a validation file");
         for (id, why) in [
             ("ftjob-failed", "ftjob-failed is failed, so there is no model to use: The job failed due to an unsafe"),
-            ("ftjob-running", "ftjob-running is running, so there is no model to use: it states no error"),
+            ("ftjob-running", "ftjob-running is running, so there is no model to use: it has no error"),
         ] {
             let variable = format!("-var=fine_tuning_job_id={id}");
             for command in [&["plan"][..], &["apply", "-auto-approve"]] {

@@ -7,11 +7,12 @@ use crate::support::program::{failure, program_for};
 use crate::workspace::{PLAN, Workspace, assert_says, engines};
 
 #[test]
-fn the_readmes_check_warns_where_a_guard_would_stop() {
-    let configuration = code_blocks("terraform/README.md", "hcl").into_iter().find(|block| block.starts_with("check "));
-    let configuration = configuration.expect("a check");
-    for engine in engines() {
-        let workspace = Workspace::new(engine, &configuration);
+fn the_documented_checks_warn_where_a_guard_would_stop() {
+    let blocks = ["terraform/README.md", "docs/guards.md"].iter().flat_map(|file| code_blocks(file, "hcl"));
+    let checks: Vec<_> = blocks.filter(|block| block.starts_with("check ")).collect();
+    assert_eq!(checks.len(), 2);
+    for (engine, configuration) in engines().iter().flat_map(|engine| checks.iter().map(move |check| (engine, check))) {
+        let workspace = Workspace::new(engine, configuration);
         let line = failure(1, program_for(&workspace.api).args(["ftjob-abc123", "require_available=30d"]));
         let warned = workspace.succeed(&["apply", "-auto-approve", "-input=false", "-no-color"]);
         assert!(warned.contains("Warning:") && !warned.contains("Error:"), "{warned}");

@@ -3,6 +3,7 @@
 mod availability;
 mod batch;
 mod checkpoints;
+mod docs;
 mod faults;
 mod hostile;
 mod identity;
@@ -13,7 +14,6 @@ mod models;
 mod mutual_tls;
 mod protocol;
 mod proxy;
-mod readme;
 mod round_trips;
 mod servers;
 #[path = "../support/mod.rs"]

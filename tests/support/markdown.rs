@@ -1,6 +1,58 @@
 //! The repository's Markdown files.
 
+use std::fs;
+use std::path::Path;
+
+use pulldown_cmark::{Event, Parser, Tag, TagEnd};
+
 use super::program::text;
+
+/// All of them, by their paths within the repository.
+pub fn files() -> Vec<String> {
+    fn collect(folder: &str, files: &mut Vec<String>) {
+        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().expect("a name in UTF-8");
+            let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+            if entry.file_type().unwrap().is_dir() && !name.starts_with('.') && name != "target" {
+                collect(&path, files);
+            } else if name.ends_with(".md") {
+                files.push(path);
+            }
+        }
+    }
+
+    let mut files = Vec::new();
+    collect("", &mut files);
+    files.sort();
+    files
+}
+
+/// The addresses of the links and pictures in Markdown text.
+pub fn links(markdown: &str) -> Vec<String> {
+    let address = |event| match event {
+        Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => Some(dest_url.into_string()),
+        _ => None,
+    };
+    Parser::new(markdown).filter_map(address).collect()
+}
+
+/// The anchors that GitHub and GitLab give to the headings in Markdown text.
+pub fn anchors(markdown: &str) -> Vec<String> {
+    let (mut anchors, mut heading) = (Vec::new(), None);
+    for event in Parser::new(markdown) {
+        match (event, &mut heading) {
+            (Event::Start(Tag::Heading { .. }), _) => heading = Some(String::new()),
+            (Event::Text(text) | Event::Code(text), Some(heading)) => *heading += &text,
+            (Event::End(TagEnd::Heading(_)), Some(text)) => {
+                let kept = text.to_lowercase().replace(' ', "-");
+                anchors.push(kept.chars().filter(|&c| c.is_alphanumeric() || c == '-' || c == '_').collect());
+                heading = None;
+            }
+            _ => {}
+        }
+    }
+    anchors
+}
 
 /// The blocks of one language in a Markdown file, in their order.
 pub fn code_blocks(file: &str, language: &str) -> Vec<String> {

@@ -18,7 +18,7 @@ resource "terraform_data" "deployment" {
     # Stops both plan and apply, so that no resource is ever set up without its model.
     precondition {
       condition     = module.example.status == "succeeded"
-      error_message = "${module.example.id} is ${module.example.status}, so there is no model to use: ${coalesce(module.example.job.error, "it states no error")}"
+      error_message = "${module.example.id} is ${module.example.status}, so there is no model to use: ${coalesce(module.example.job.error, "it has no error")}"
     }
   }
 }

@@ -1,5 +1,5 @@
 output "jobs" {
-  description = "The fine-tuning jobs by their IDs: the API's documented attributes with their types, null where the API states nothing. The type is the same for every job, and that of the root module's `job`."
+  description = "The fine-tuning jobs by their IDs: the API's documented attributes with their types, null if the API has no value. The type is the same for every job, and that of the root module's `job`."
   value       = module.typed.jobs
 }
 

@@ -59,7 +59,7 @@ variable "project" {
 }
 
 variable "api_key_env" {
-  description = "The name of the environment variable that holds the API key, where it is not `OPENAI_API_KEY`. The key itself must not be given: Terraform would keep it in its state."
+  description = "The name of the environment variable that holds the API key, if it is not `OPENAI_API_KEY`. The key itself must not be given: Terraform would keep it in its state."
   type        = string
   default     = null
 }
