@@ -1,7 +1,9 @@
-# Needs Rust, Go, Python 3, git and make. The tests and the demo set up all else themselves, under target/.
+# For GNU make and BSD make. Needs Rust, Go, Python 3 and git. The tests and the demo set up all else themselves, under
+# target/.
 
-PROGRAM = $(or $(CARGO_TARGET_DIR),target)/release/openai-fine-tuning-job
-BENCH = $(or $(CARGO_TARGET_DIR),target)/bench
+CARGO_TARGET_DIR ?= target
+PROGRAM = $(CARGO_TARGET_DIR)/release/openai-fine-tuning-job
+BENCH = $(CARGO_TARGET_DIR)/bench
 
 .PHONY: bench build demo test
 
@@ -30,4 +32,4 @@ bench:
 	cargo install --quiet --locked --root $(BENCH) hyperfine@1.20.0
 	python3 -m venv $(BENCH)/venv
 	$(BENCH)/venv/bin/python -m pip install --quiet openai==3.54.0
-	BASELINE="$(abspath $(BASELINE))" cargo bench --bench compare
+	BASELINE="$${BASELINE:+$$(realpath "$$BASELINE")}" cargo bench --bench compare
