@@ -1,11 +1,11 @@
 # For GNU make and BSD make. Needs Rust, Go, Python 3 and git. The tests and the demo set up all else themselves, under
-# target/.
+# target/; for `dist` see .ci/dist.
 
 CARGO_TARGET_DIR ?= target
 PROGRAM = $(CARGO_TARGET_DIR)/release/openai-fine-tuning-job
 BENCH = $(CARGO_TARGET_DIR)/bench
 
-.PHONY: bench build demo test
+.PHONY: bench build demo dist test
 
 build:
 	cargo build --release
@@ -18,12 +18,18 @@ demo: build
 test:
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	cargo clippy --test end_to_end -- -D warnings # left out of all targets, as `cargo test` leaves it out
+	cargo clippy --test end_to_end --test packages -- -D warnings # left out of all targets, as `cargo test` leaves them out
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 	cargo test
 	cargo test --test end_to_end
 	.ci/lint-workflows
+	.ci/versions
 	.ci/check-package
+
+# All that a release has for this machine, in target/dist/, and each of it installed and run.
+dist:
+	.ci/dist
+	cargo test --test packages
 
 # Takes minutes, on a machine that does nothing else; then the tables and charts in benches/ say what it measured. With
 # BASELINE=path of another build of the program, it compares that one too. It needs curl, jq and xargs as well.
