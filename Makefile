@@ -1,10 +1,11 @@
-# Needs Rust, Go, Python 3, git and make. The tests and the demo set up all else themselves, under target/.
+# For GNU make and BSD make. Needs Rust, Go, Python 3 and git. The tests and the demo set up all else themselves, under
+# target/; for `dist` see .ci/dist.
 
 CARGO_TARGET_DIR ?= target
 DEBUG = $(CARGO_TARGET_DIR)/debug
 BENCH = $(CARGO_TARGET_DIR)/bench
 
-.PHONY: bench build demo picture test
+.PHONY: bench build demo dist picture test
 
 build:
 	cargo build --release
@@ -24,12 +25,18 @@ picture:
 test:
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	cargo clippy --test end_to_end -- -D warnings # left out of all targets, as `cargo test` leaves it out
+	cargo clippy --test end_to_end --test packages -- -D warnings # left out of all targets, as `cargo test` leaves them out
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 	cargo test
 	cargo test --test end_to_end
 	.ci/lint-workflows
+	.ci/versions
 	.ci/check-package
+
+# All that a release has for this machine, in target/dist/, and each of it installed and run.
+dist:
+	.ci/dist
+	cargo test --test packages
 
 # Takes minutes, on a machine that does nothing else; then the tables and charts in benches/ say what it measured. With
 # BASELINE=path of another build of the program, it compares that one too. It needs curl, jq, xargs and nginx as well.
@@ -38,5 +45,5 @@ bench:
 	cargo install --quiet --locked --root $(BENCH) hyperfine@1.20.0
 	python3 -m venv $(BENCH)/venv
 	$(BENCH)/venv/bin/python -m pip install --quiet openai==3.54.0
-	BASELINE="$(abspath $(BASELINE))" cargo bench --bench compare
+	BASELINE="$${BASELINE:+$$(realpath "$$BASELINE")}" cargo bench --bench compare
 	python3 benches/rate_limit.py $(BENCH)/bin/openai-fine-tuning-job
