@@ -78,6 +78,10 @@ ROWS = {
         ["most_recent=true", "status=running", "timeout=20s"],
         lambda path, after: page(after, job, 50_000),
     ),
+    "polled again and again": (
+        [*ONE, "wait=4s"],
+        lambda path, after: padded(0, TWELVE, TEN_MIB, 38_000).replace("succeeded", "running"),
+    ),
     "10 MiB of models": (
         [*ONE, "availability=true"],
         lambda path, after: models() if path == "models" else json.dumps(job(0, **MODEL)),

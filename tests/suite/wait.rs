@@ -361,14 +361,14 @@ fn a_terminal_shows_progress_and_events() {
     let api = SampleApi::start();
     api.moves("ftjob-moving", ["running", "running", "running", "succeeded"].map(polled));
     let many = (1..=150).map(|number| format!("Step {number}/150")).collect();
-    let evil = "evil\u{1b}[2J\r\n\u{202e}text".into();
+    let evil = "evil\u{1b}[2J\r\n\u{202e}text ##vso[x] ::error::".into();
     api.reports("ftjob-moving", [vec!["Created".into(), evil], vec![], many, vec!["Done".into()]]);
     let (code, screen) = in_terminal(&api, &["ftjob-moving", "wait=2m"]);
     let order = [
         "waited ",
         ", ftjob-moving: running",
         "info: Created ",
-        "info: evil[2J text ",
+        "info: evil[2J text ## vso[x] : :error:: ",
         "Step 1/150 ",
         "Step 150/150 ",
         "\"status\": \"succeeded\"",
