@@ -114,10 +114,10 @@ fn connection(error: &ConnectError, endpoint: &Endpoint, limits: Limits) -> Requ
 fn proxy(error: &Error, endpoint: &Endpoint, limits: Limits) -> RequestError {
     let (peer, source) = peer(endpoint, true);
     let host = endpoint.host();
-    if let Error::ConnectProxyFailed(text) = error {
-        if let Some(refusal) = proxy_error::refusal(text, &peer, &source, endpoint) {
-            return refusal;
-        }
+    if let Error::ConnectProxyFailed(text) = error
+        && let Some(refusal) = proxy_error::refusal(text, &peer, &source, endpoint)
+    {
+        return refusal;
     }
     let form = format!("check the scheme and the port in {source}");
     let (message, advice) = match error {
