@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail, ensure};
 use ureq::http::{HeaderName, Uri, header};
@@ -144,7 +144,7 @@ impl TokenFile {
     /// # Errors
     /// It cannot be read, or it is not a JWT. It is not quoted then.
     pub fn token(&self) -> Result<String> {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let first = self.first.lock().unwrap().take();
         first.map_or_else(|| read(&self.path), Ok)
     }
 }
