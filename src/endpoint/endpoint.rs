@@ -160,6 +160,14 @@ impl Endpoint {
         })
     }
 
+    /// What to do if the server wants a client certificate, or another one.
+    pub fn certificate_advice(&self) -> String {
+        match self.client_certificate {
+            Some(_) => format!("check {CERTIFICATE_VARIABLE}"),
+            None => format!("set {CERTIFICATE_VARIABLE} and {KEY_VARIABLE}"),
+        }
+    }
+
     /// The server's host, for messages.
     pub fn host(&self) -> &str {
         self.base_url.host()

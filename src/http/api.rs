@@ -42,15 +42,13 @@ pub struct Api<'a> {
 }
 
 impl<'a> Api<'a> {
-    /// Sends no request yet.
-    pub fn new(endpoint: &'a Endpoint, timeout: Duration) -> Self {
-        Api { client: Client::new(endpoint, timeout), budget: Budget::default() }
-    }
-
-    /// The same with an access token, for which the identity is exchanged when the first request is sent.
-    pub fn with_identity(self, identity: &'a WorkloadIdentity, timeout: Duration) -> Self {
-        let exchange = TokenExchange::new(identity, timeout);
-        Api { client: self.client.with_tokens(Tokens::new(move |deadline| exchange.mint(deadline))), ..self }
+    /// Sends no request yet. The identity is exchanged for an access token when the first one is sent.
+    pub fn new(endpoint: &'a Endpoint, identity: Option<&'a WorkloadIdentity>, timeout: Duration) -> Self {
+        let tokens = identity.map(|identity| {
+            let exchange = TokenExchange::new(identity, timeout);
+            Tokens::new(move |deadline| exchange.mint(deadline))
+        });
+        Api { client: Client::new(endpoint, timeout).with_tokens(tokens), budget: Budget::default() }
     }
 
     /// How long the server's rate limit holds requests back from now on.
@@ -111,8 +109,7 @@ impl<'a> Api<'a> {
         metadata: &BTreeMap<String, String>,
         deadline: &Deadline,
     ) -> Result<Page, RequestError> {
-        let mut query = vec![("limit".to_owned(), MAX_PAGE.to_string())];
-        query.extend(after.map(|after| ("after".to_owned(), after.to_owned())));
+        let mut query = page_query(after);
         query.extend(metadata.iter().map(|(key, value)| (format!("metadata[{key}]"), value.clone())));
         let mut answer = self.get("fine_tuning/jobs", query, deadline)?;
         let entries = self.entries(&mut answer, "fine-tuning jobs")?;
@@ -133,14 +130,13 @@ impl<'a> Api<'a> {
     /// reference.
     pub fn checkpoints(&self, id: &str, deadline: &Deadline) -> Result<Vec<Value>, RequestError> {
         let path = format!("fine_tuning/jobs/{id}/checkpoints");
-        let mut query = vec![("limit".to_owned(), MAX_PAGE.to_string())];
         let mut checkpoints: Vec<Value> = Vec::new();
-        let mut seen = HashSet::new();
+        let (mut seen, mut after) = (HashSet::new(), None);
         loop {
-            let (mut page, charge) = self.get_charged(&path, query.clone(), deadline)?;
+            let (mut page, charge) = self.get_charged(&path, page_query(after.as_deref()), deadline)?;
             charge.keep();
             let entries = self.entries_with_ids(&mut page, "checkpoints")?;
-            let after = entries.last().map(|last| ("after".to_owned(), text(&last["id"])));
+            after = entries.last().map(|last| text(&last["id"]));
             let seen_before = seen.len();
             checkpoints.extend(entries.into_iter().filter(|entry| seen.insert(text(&entry["id"]))));
             let has_more = page["has_more"] == true;
@@ -152,8 +148,6 @@ impl<'a> Api<'a> {
             } else if seen.len() == seen_before {
                 return Err(self.unexpected("a page of checkpoints that has nothing new, and says that there are more"));
             }
-            query.truncate(1);
-            query.extend(after);
         }
     }
 
@@ -172,10 +166,11 @@ impl<'a> Api<'a> {
         newest: Option<&str>,
         deadline: &Deadline,
     ) -> Result<Vec<Event>, RequestError> {
-        let mut query = vec![("limit".to_owned(), MAX_PAGE.to_string())];
+        let path = format!("fine_tuning/jobs/{id}/events");
         let mut events: Vec<Event> = Vec::new();
         for _ in 0..MAX_EVENT_PAGES {
-            let page = self.get(&format!("fine_tuning/jobs/{id}/events"), query.clone(), deadline)?;
+            let after = events.last().map(|event| event.id.as_str());
+            let page = self.get(&path, page_query(after), deadline)?;
             let data = page["data"].as_array().into_iter().flatten();
             let unseen = data.take(MAX_PAGE).map_while(|event| {
                 let id = event["id"].as_str().filter(|id| Some(*id) != newest && id.len() <= MAX_ID)?;
@@ -187,8 +182,6 @@ impl<'a> Api<'a> {
             if newest.is_none() || !is_whole_page || page["has_more"] != true {
                 break;
             }
-            query.truncate(1);
-            query.extend(events.last().map(|event| ("after".to_owned(), event.id.clone())));
         }
         events.reverse();
         Ok(events)
@@ -260,6 +253,13 @@ impl<'a> Api<'a> {
     }
 }
 
+/// The query for the page that begins behind the entry `after`.
+fn page_query(after: Option<&str>) -> Vec<(String, String)> {
+    let mut query = vec![("limit".to_owned(), MAX_PAGE.to_string())];
+    query.extend(after.map(|after| ("after".to_owned(), after.to_owned())));
+    query
+}
+
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
@@ -277,7 +277,7 @@ mod tests {
     fn with_api<T>(answer: Value, call: impl Fn(&Api, &Deadline) -> T) -> T {
         let address = test_server::start(move |_| answer.clone());
         let endpoint = test_server::endpoint(&address.to_string());
-        call(&Api::new(&endpoint, TIMEOUT), &Deadline::timeout(TIMEOUT))
+        call(&Api::new(&endpoint, None, TIMEOUT), &Deadline::timeout(TIMEOUT))
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod deadline;
 mod error;
 mod exchange;
 mod models;
+mod own_words;
 mod pacing;
 mod proxy_error;
 mod resolver;

@@ -48,7 +48,7 @@ mod tests {
         });
         let endpoint = test_server::endpoint(&address.to_string());
         let mut job = Job::new(json!({ "object": "fine_tuning.job", "id": "a" })).unwrap();
-        look_up(&mut job, &Api::new(&endpoint, TIMEOUT), &Deadline::timeout(TIMEOUT))?;
+        look_up(&mut job, &Api::new(&endpoint, None, TIMEOUT), &Deadline::timeout(TIMEOUT))?;
         Ok(job.looked_up()["checkpoints"].clone())
     }
 

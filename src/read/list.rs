@@ -97,7 +97,7 @@ mod tests {
         });
         let endpoint = test_server::endpoint(&address.to_string());
         let timeout = Duration::from_secs(60);
-        let found = list(&Api::new(&endpoint, timeout), &filters, limit, &Deadline::timeout(timeout));
+        let found = list(&Api::new(&endpoint, None, timeout), &filters, limit, &Deadline::timeout(timeout));
         let requests = requests.lock().unwrap().clone();
         (found, requests)
     }
@@ -132,7 +132,7 @@ mod tests {
         let address = test_server::start(move |path| pages(path.split_once("&after=").map(|(_, after)| after)));
         let endpoint = test_server::endpoint(&address.to_string());
         let timeout = Duration::from_secs(60);
-        call(&Api::new(&endpoint, timeout), &Deadline::timeout(timeout))
+        call(&Api::new(&endpoint, None, timeout), &Deadline::timeout(timeout))
     }
 
     fn page(jobs: &[(&str, u64)], has_more: bool) -> Value {
