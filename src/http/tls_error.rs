@@ -23,8 +23,6 @@ const BAD_SIGNATURE: (&str, &str) = (
 const WRONG_PURPOSE: (&str, &str) =
     ("its certificate is not meant for a server", "have it reissued with the extended key usage serverAuth");
 const REVOKED: (&str, &str) = ("its certificate has been revoked", "have it replaced");
-const FROM_PROXY: (&str, &str) =
-    ("it requires a client certificate, which this program sends to no proxy", "have it accept clients without one");
 const OLD_TLS: (&str, &str) = (
     "it supports no version or cipher suite of TLS that this program does",
     "have it support TLS 1.2 or 1.3 with a modern cipher suite",
@@ -86,7 +84,10 @@ fn client_certificate(alert: AlertDescription, source: &str, endpoint: &Endpoint
     use AlertDescription::{CertificateExpired, CertificateRequired, CertificateRevoked, UnknownCA};
 
     if source != endpoint.base_url.name {
-        return explained(FROM_PROXY);
+        return explained((
+            "it requires a client certificate, which this program sends to no proxy",
+            "have it accept clients without one",
+        ));
     }
     if endpoint.client_certificate.is_none() {
         return ("it requires a client certificate".into(), endpoint.certificate_advice());

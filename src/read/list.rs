@@ -37,7 +37,7 @@ fn search(
     mismatches: &mut Mismatches,
 ) -> Result<(Vec<Job>, bool)> {
     let (mut jobs, mut after) = (Vec::new(), None);
-    // Of the IDs only the hashes, which are small whatever the server sends.
+    // Only the hashes of the IDs are kept: they are small whatever the server sends.
     let (mut seen, hasher) = (HashSet::new(), RandomState::new());
     for _ in 0..MAX_PAGES {
         let page = api.page(after.as_deref(), &filters.metadata, deadline);
@@ -45,11 +45,14 @@ fn search(
         after = page.jobs.last().map(|job| job.id().to_owned());
         let seen_before = seen.len();
         for job in page.jobs {
-            if seen.insert(hasher.hash_one(job.id())) {
-                match filters.mismatches(&job) {
-                    mismatch if !mismatch.is_empty() => mismatches.add(&mismatch),
-                    _ => jobs.push(job),
-                }
+            if !seen.insert(hasher.hash_one(job.id())) {
+                continue;
+            }
+            let mismatch = filters.mismatches(&job);
+            if mismatch.is_empty() {
+                jobs.push(job);
+            } else {
+                mismatches.add(&mismatch);
             }
         }
         if jobs.len() >= limit || !page.has_more {
