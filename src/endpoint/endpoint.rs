@@ -209,23 +209,14 @@ fn check_clock(now: SystemTime) -> Result<()> {
 /// What no message may show, known before the query is valid: what may be the API key, and what is secret in the custom
 /// headers, and values in the query of `OPENAI_BASE_URL` whose names say so.
 pub fn secrets(key_variable: Option<&str>, env: &Env) -> Secrets {
-    let mut secrets = Secrets::default();
+    let secrets = Secrets::default();
+    let value = |name: &str| variable(name, env).ok().flatten();
     for name in [Some(DEFAULT_KEY_VARIABLE), key_variable].into_iter().flatten() {
-        if let Ok(Some(value)) = variable(name, env) {
-            secrets.add(Secret::new(value));
-        }
+        value(name).into_iter().for_each(|key| secrets.add(Secret::new(key)));
     }
-    if let Ok(Some(url)) = variable("OPENAI_BASE_URL", env) {
-        base_url::secrets(&url).for_each(|secret| secrets.add(secret));
-    }
-    for name in TOKEN_VARIABLES {
-        if let Ok(Some(token)) = variable(name, env) {
-            secrets.add_token(&token);
-        }
-    }
-    if let Ok(Some(text)) = variable(custom_headers::VARIABLE, env) {
-        custom_headers::add_secrets(&text, &mut secrets);
-    }
+    base_url::secrets(&value("OPENAI_BASE_URL").unwrap_or_default()).for_each(|secret| secrets.add(secret));
+    TOKEN_VARIABLES.iter().filter_map(|name| value(name)).for_each(|token| secrets.add_token(&token));
+    custom_headers::add_secrets(&value(custom_headers::VARIABLE).unwrap_or_default(), &secrets);
     secrets
 }
 
