@@ -40,8 +40,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<(HeaderName, String)>> {
 /// What a value begins with that is a secret, whatever its name.
 const SCHEMES: &[&str] = &["bearer", "basic", "token", "apikey"];
 
-/// Adds what is secret in the values, even where they cannot be sent: all of it if its name or a scheme says so; of JSON,
-/// what the names in it say.
+/// Adds what is secret in the values, even if they cannot be sent: all of a value if its name or a scheme says so, and the
+/// strings of JSON under names that say so.
 pub(super) fn add_secrets(text: &str, secrets: &Secrets) {
     for (_, name, value) in lines(text) {
         let is_secret = says_secret(name);

@@ -68,7 +68,7 @@ impl<'a> Api<'a> {
         jobs.collect()
     }
 
-    /// The job with this ID. Better no data than another job's, or what merely looks like a job.
+    /// The job with this ID. An error is better than another job's data, or what merely looks like a job.
     fn job(&self, id: &str, answer: Value) -> Result<Job, RequestError> {
         let what = self.not_a_job(&answer);
         let wrong = match Job::new(answer) {
@@ -152,7 +152,7 @@ impl<'a> Api<'a> {
     }
 
     /// Those of the models with these names that the key may use: `GET /models` in OpenAI's API reference, which has no
-    /// pages. Of each, what `models` reads.
+    /// pages. Each has what `models` reads.
     pub fn models(&self, names: &BTreeSet<&str>, deadline: &Deadline) -> Result<Vec<Value>, RequestError> {
         let read = |body: &[u8]| models::read(body, names);
         send::get(&self.client, Request::get("models".into(), Vec::new(), &read), deadline)

@@ -1,6 +1,6 @@
 //! Reads the bodies of responses, so that they cannot exhaust the memory however many come at once. A small one has a
-//! buffer of its own. Large ones share a few buffers, which are used again: the allocator does not give all back to the
-//! system that is freed.
+//! buffer of its own. Large ones share a few buffers, which are used again: the allocator does not give all that is freed
+//! back to the system.
 
 use std::io::Read;
 use std::sync::{Condvar, Mutex};
@@ -16,10 +16,10 @@ const SMALL: usize = 64 * 1024;
 const MAX_LARGE: usize = 6;
 
 pub(super) struct Bodies {
-    /// Those of the buffers that are free.
+    /// The free buffers.
     large: Mutex<Vec<Vec<u8>>>,
     freed: Condvar,
-    /// Held by who makes something of a body.
+    /// Held while something is made of a body.
     use_one: Mutex<()>,
 }
 

@@ -27,7 +27,7 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct ConnectError {
     pub(super) step: Step,
-    /// Whether it was the connection to the proxy, where there is one, rather than the one through it.
+    /// Whether it was the connection to the proxy, if there is one, rather than the one through it.
     pub(super) is_direct: bool,
     pub(super) error: ureq::Error,
 }

@@ -7,8 +7,8 @@ const MAX_PLAIN_TEXT: usize = 1000;
 /// How much of a page is searched for its title, in bytes.
 const MAX_PAGE: usize = 64 * 1024;
 
-/// The words in a refusal's body, which is `answer` if it is JSON: in the API's form, in that of OAuth (RFC 6749, section 5.2), in
-/// those of gateways, of AWS and of FastAPI, as the title of a page, or as plain text.
+/// The words in a refusal's body, which is `answer` if it is JSON: in the API's form, in that of OAuth (RFC 6749, section
+/// 5.2), in those of gateways, of AWS and of FastAPI, as the title of a page, or as plain text.
 pub(super) fn own_words(answer: &Value, body: &[u8]) -> Option<String> {
     if let (Some(error), Some(description)) = (answer["error"].as_str(), answer["error_description"].as_str()) {
         return Some(format!("{error}: {description}"));

@@ -1,4 +1,4 @@
-//! Looks up host names, once a run where ureq would do it for each request. A run only ever looks up one name, the API's
+//! Looks up host names, once a run: ureq would do it for each request. A run only ever looks up one name, the API's
 //! or the proxy's.
 
 use std::fmt::{self, Debug, Display, Formatter};
@@ -92,7 +92,7 @@ impl Resolver {
                 drop(state);
                 let (resolver, name) = (self.clone(), host_and_port.to_owned());
                 if thread::Builder::new().spawn(move || resolver.look_up(&name)).is_err() {
-                    // Where no thread can be started, the system's own timeout has to do.
+                    // The system's own timeout has to do if no thread can be started.
                     self.look_up(host_and_port);
                 }
                 state = self.0.state.lock().unwrap();

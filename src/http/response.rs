@@ -98,7 +98,7 @@ pub(super) fn too_much(endpoint: &Endpoint, TooMuch { what, kept }: &TooMuch) ->
     RequestError::new(message, advice, Retry::Never, Kind::TooMuch)
 }
 
-/// For a response that is something else than what was asked for.
+/// Describes a response that is not what was asked for.
 pub(super) fn unexpected(endpoint: &Endpoint, what: &str) -> RequestError {
     let message = format!("{} answered with {what}", endpoint.host());
     RequestError::new(message, format!("check {}", endpoint.base_url.name), Retry::Never, Kind::Response)
@@ -176,7 +176,7 @@ fn advice(status: u16, code: Option<&str>, from_api: bool, endpoint: &Endpoint) 
     if names_headers { format!("{advice}; check OPENAI_CUSTOM_HEADERS too") } else { advice }
 }
 
-/// Whether it is not the rate that is over its limit: the API's error code, or its words within a gateway's own error
+/// Whether the quota is used up, and not the rate too high: the API's error code, or its words within a gateway's own error
 /// (OpenAI's guide to error codes, "429 - You exceeded your current quota").
 fn has_no_quota(body: &[u8]) -> bool {
     let body = String::from_utf8_lossy(body).to_ascii_lowercase();
@@ -194,7 +194,7 @@ fn without_bom(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
-/// For the message: what the API's support needs. Azure has its own name for it.
+/// The request ID, which the API's support needs. Azure has its own name for it.
 fn request_id(headers: &HeaderMap, endpoint: &Endpoint) -> Option<String> {
     let id = ["x-request-id", "apim-request-id"].into_iter().find_map(|name| header(headers, name, endpoint))?;
     Some(format!("request ID {id}"))

@@ -90,7 +90,7 @@ pub(super) fn after(error: &RequestError, situation: &Situation) -> Next {
         (_, Retry::NewToken) => (renewals < MAX_RENEWALS).then_some(Duration::ZERO),
         // It never reached the server, so another connection may send it at once.
         (Kind::Connection | Kind::Stale, _) => Some(Duration::ZERO),
-        // The rate limit of a server that does not say so; but a job that always gets it is no matter of the rate.
+        // Some servers limit the rate without saying so; but for a job that always gets it, the rate is not the reason.
         (_, Retry::RateLimited(_)) if is_unavailable(error) && unavailable + 1 >= MAX_UNAVAILABLE => None,
         (_, Retry::RateLimited(_)) => fitting(situation.held_back),
         (_, Retry::After(pause)) if retries < MAX_RETRIES => fitting(pause.unwrap_or_else(|| backoff(retries, jitter))),
@@ -128,7 +128,7 @@ fn is_unavailable(error: &RequestError) -> bool {
 }
 
 /// What may help after a response with this status. 503 means a rate limit if the server names a pause, or if requests of
-/// the run have succeeded: nginx's `limit_req` answers so unless it is told otherwise.
+/// the run have succeeded: nginx's `limit_req` answers so by default.
 pub(super) fn of_response(status: StatusCode, headers: &HeaderMap, has_succeeded: bool, now: SystemTime) -> Retry {
     let is_transient = matches!(status.as_u16(), 408 | 409 | 429 | 500 | 502..);
     match text(headers, "x-should-retry") {
@@ -146,7 +146,7 @@ pub(super) fn of_response(status: StatusCode, headers: &HeaderMap, has_succeeded
     }
 }
 
-/// The pause that a server names, in one of three ways. A pause of nothing, or until a past date, is none.
+/// The pause that a server names, in one of three ways. `None` for a pause of nothing, or until a past date.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let number = |name, unit: f64| {
         let number: f64 = text(headers, name)?.parse().ok()?;

@@ -24,7 +24,7 @@ pub fn look_up(job: &mut Job, api: &Api, deadline: &Deadline) -> Result<()> {
         |checkpoint: &Value| ["created_at", "step_number"].map(|key| checkpoint[key].as_f64().unwrap_or_default());
     checkpoints.sort_by(|one, other| age(other).partial_cmp(&age(one)).unwrap_or(Ordering::Equal));
     let typed = |checkpoint| serde_json::to_value(typed(CHECKPOINT_FIELDS, &checkpoint, &Value::Null));
-    // One after the other, so that no two copies of all are kept.
+    // They are replaced one after the other, so that no two copies of all are kept.
     job.set_checkpoints(checkpoints.into_iter().map(typed).collect::<Result<_, _>>()?);
     Ok(())
 }

@@ -15,7 +15,7 @@ pub(super) struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    /// None where stderr is no terminal: Terraform would show all of it with an error.
+    /// `None` if stderr is no terminal: Terraform would show all of it with an error.
     pub(super) fn new(api: &'a Api<'a>) -> Option<Self> {
         Some(Progress { api, terminal: Terminal::new()?, newest: None })
     }
