@@ -97,9 +97,9 @@ impl Endpoint {
         let secrets = secrets(named, env);
         key_lines.into_iter().flatten().for_each(|line| secrets.add(line));
         let header = |name| variable(name)?.map(|value| Named::new(name, value)).transpose();
-        let organization = organization.map_or_else(|| header("OPENAI_ORG_ID"), |value| Ok(Some(value)))?;
-        let project = project.map_or_else(|| header("OPENAI_PROJECT_ID"), |value| Ok(Some(value)))?;
-        let endpoint = Endpoint {
+        let organization = if organization.is_some() { organization } else { header("OPENAI_ORG_ID")? };
+        let project = if project.is_some() { project } else { header("OPENAI_PROJECT_ID")? };
+        Ok(Endpoint {
             base_url,
             credential,
             organization,
@@ -110,8 +110,7 @@ impl Endpoint {
             client_certificate,
             is_api: true,
             secrets,
-        };
-        Ok(endpoint)
+        })
     }
 
     /// Where the organization came from, for messages; if there is none, the variable that could set it.
