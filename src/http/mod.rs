@@ -11,6 +11,7 @@ mod exchange;
 mod models;
 mod own_words;
 mod pacing;
+mod pages;
 mod proxy_error;
 mod resolver;
 mod response;
@@ -23,7 +24,8 @@ mod tls_error;
 mod token;
 mod transport_error;
 
-pub use api::{Api, Event};
+pub use api::Api;
 pub use client::MAX_CONNECTIONS;
 pub use deadline::{Deadline, MAX_TIMEOUT};
 pub use error::{Kind, RequestError, Retry};
+pub use pages::Event;
