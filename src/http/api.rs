@@ -14,7 +14,7 @@ use super::token::Tokens;
 use super::{models, send};
 use crate::endpoint::{Endpoint, WorkloadIdentity};
 use crate::job::{Budget, Charge, Cost, Job};
-use crate::text::{Line, quote, quote_at_most};
+use crate::text::{Secrets, quote};
 
 pub struct Api<'a> {
     pub(super) client: Client<'a>,
@@ -63,7 +63,7 @@ impl<'a> Api<'a> {
     pub(super) fn not_a_job(&self, answer: &Value) -> String {
         match answer["object"].as_str() {
             Some("fine_tuning.job") => "a job without a valid ID".into(),
-            Some(object) => format!("an object of type {:?}, not a fine-tuning job", self.quote(object)),
+            Some(object) => format!("an object of type {:?}, not a fine-tuning job", quote(object, self.secrets())),
             None => "JSON that is not a fine-tuning job".into(),
         }
     }
@@ -98,19 +98,9 @@ impl<'a> Api<'a> {
         response::unexpected(self.client.endpoint(), what)
     }
 
-    /// What a server said, as part of a message.
-    pub fn quote(&self, text: &str) -> String {
-        quote(text, &self.client.endpoint().secrets)
-    }
-
-    /// The same with a limit, in characters.
-    pub fn quote_at_most(&self, text: &str, most: usize) -> String {
-        quote_at_most(text, most, &self.client.endpoint().secrets)
-    }
-
-    /// A text for stderr, whatever a server said in it.
-    pub fn line(&self, text: &str) -> Line {
-        Line::new(text, &self.client.endpoint().secrets)
+    /// What no message may show.
+    pub fn secrets(&self) -> &Secrets {
+        &self.client.endpoint().secrets
     }
 }
 

@@ -10,7 +10,7 @@ use super::deadline::Deadline;
 use super::error::{Kind, RequestError, Retry};
 use super::{response, send};
 use crate::job::{Charge, Cost, Job, MAX_ID};
-use crate::text::{Line, format_time};
+use crate::text::{Line, format_time, quote};
 
 /// The API's largest page, of jobs or of events.
 const MAX_PAGE: usize = 100;
@@ -43,7 +43,7 @@ impl Api<'_> {
     ) -> Result<Page, RequestError> {
         let mut query = page_query(after);
         query.extend(metadata.iter().map(|(key, value)| (format!("metadata[{key}]"), value.clone())));
-        let mut answer = self.get("fine_tuning/jobs", query, deadline)?;
+        let (mut answer, _) = self.get("fine_tuning/jobs", query, deadline)?;
         let entries = self.entries(&mut answer, "fine-tuning jobs")?;
         let mut jobs = Vec::with_capacity(entries.len());
         for (place, entry) in (1..).zip(entries) {
@@ -65,7 +65,7 @@ impl Api<'_> {
         let mut checkpoints: Vec<Value> = Vec::new();
         let (mut seen, mut after) = (HashSet::new(), None);
         loop {
-            let (mut page, charge) = self.get_charged(&path, page_query(after.as_deref()), deadline)?;
+            let (mut page, charge) = self.get(&path, page_query(after.as_deref()), deadline)?;
             charge.keep();
             let entries = self.entries_with_ids(&mut page, "checkpoints")?;
             after = entries.last().map(|last| text(&last["id"]));
@@ -95,7 +95,7 @@ impl Api<'_> {
         let mut events: Vec<Event> = Vec::new();
         for _ in 0..MAX_EVENT_PAGES {
             let after = events.last().map(|event| event.id.as_str());
-            let page = self.get(&path, page_query(after), deadline)?;
+            let (page, _) = self.get(&path, page_query(after), deadline)?;
             let data = page["data"].as_array().into_iter().flatten();
             let unseen = data.take(MAX_PAGE).map_while(|event| {
                 let id = event["id"].as_str().filter(|id| Some(*id) != newest && id.len() <= MAX_ID)?;
@@ -112,11 +112,7 @@ impl Api<'_> {
         Ok(events)
     }
 
-    fn get(&self, path: &str, query: Vec<(String, String)>, deadline: &Deadline) -> Result<Value, RequestError> {
-        Ok(self.get_charged(path, query, deadline)?.0)
-    }
-
-    fn get_charged(
+    fn get(
         &self,
         path: &str,
         query: Vec<(String, String)>,
@@ -128,8 +124,8 @@ impl Api<'_> {
 
     fn event_line(&self, event: &Value) -> Line {
         let time = event["created_at"].as_u64().and_then(format_time).unwrap_or_default();
-        let text = |key: &str| self.quote(event[key].as_str().unwrap_or_default());
-        self.line(&format!("{time} {}: {}", text("level"), text("message")))
+        let text = |key: &str| quote(event[key].as_str().unwrap_or_default(), self.secrets());
+        Line::new(&format!("{time} {}: {}", text("level"), text("message")), self.secrets())
     }
 
     /// Takes the entries out of a list. Some servers have null in place of an empty list.

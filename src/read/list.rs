@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 
 use crate::http::{Api, Deadline};
 use crate::job::{Filters, Job, Mismatches};
+use crate::text::quote;
 
 /// The longest list that is read: a server could go on without end.
 const MAX_PAGES: usize = 1000;
@@ -19,7 +20,9 @@ const MAX_LISTED: usize = 100_000;
 pub fn most_recent(api: &Api, filters: &Filters, deadline: &Deadline) -> Result<Job> {
     let mut mismatches = Mismatches::default();
     let (mut jobs, _) = search(api, filters, 1, deadline, &mut mismatches)?;
-    jobs.pop().ok_or_else(|| anyhow!("{}: {mismatches}", api.quote(&format!("there is no fine-tuning job{filters}"))))
+    jobs.pop().ok_or_else(|| {
+        anyhow!("{}: {mismatches}", quote(&format!("there is no fine-tuning job{filters}"), api.secrets()))
+    })
 }
 
 /// The newest jobs that match, at most `limit`, and whether there may be more of them. A job that is listed twice counts

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::http::{Api, Deadline, Kind};
 use crate::job::{Job, base_of};
-use crate::text::{DAY, format_date};
+use crate::text::{DAY, format_date, quote_at_most};
 
 /// How much of a date that cannot be read is quoted, in characters.
 const MAX_QUOTED: usize = 100;
@@ -76,7 +76,7 @@ impl Models {
             }
             anyhow!("could not read the list of models: {error}")
         })?;
-        entries.iter().for_each(|entry| models.add(entry, |text| api.quote_at_most(text, MAX_QUOTED)));
+        entries.iter().for_each(|entry| models.add(entry, |text| quote_at_most(text, MAX_QUOTED, api.secrets())));
         Ok(models)
     }
 

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::http::{Api, Deadline, Event};
-use crate::text::Terminal;
 use crate::text::stdout::sleep_while_read;
+use crate::text::{Line, Terminal};
 
 pub(super) struct Progress<'a> {
     api: &'a Api<'a>,
@@ -24,7 +24,7 @@ impl<'a> Progress<'a> {
     /// anybody still reads the result.
     pub(super) fn show(&mut self, status: &str, id: Option<&str>, pause: Duration) -> bool {
         let end = Instant::now() + pause;
-        self.terminal.show(&self.api.line(status));
+        self.terminal.show(&Line::new(status, self.api.secrets()));
         if let Some(id) = id {
             // Without its events the wait goes on.
             let events = self.api.events_since(id, self.newest.as_deref(), &Deadline::timeout(pause));
