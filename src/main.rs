@@ -49,10 +49,7 @@ fn main() -> ExitCode {
 }
 
 fn run(request: &Request) -> Result<()> {
-    let mut api = Api::new(&request.endpoint, request.timeout);
-    if let Some(identity) = &request.identity {
-        api = api.with_identity(identity, request.timeout);
-    }
+    let api = Api::new(&request.endpoint, request.identity.as_ref(), request.timeout);
     let deadline = Deadline::timeout(request.timeout);
     let mut output = read(request, &api, &deadline)?;
     require::status(output.jobs(), &request.require_status)?;

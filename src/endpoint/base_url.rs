@@ -70,7 +70,7 @@ impl BaseUrl {
         self.is_https() && host.strip_suffix("openai.com").is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 
-    /// The host, with its port where that is not the scheme's own.
+    /// The host, with its port if that is not the scheme's own.
     pub fn host(&self) -> &str {
         self.uri.authority().map_or("", |authority| authority.as_str())
     }
@@ -102,7 +102,7 @@ fn is_https(uri: &Uri) -> bool {
     uri.scheme_str() == Some("https")
 }
 
-/// The port that a URL names or its scheme implies; none if it names something that is no port.
+/// The port that a URL names or its scheme implies; `None` if it names something that is no port.
 pub fn port(uri: &Uri) -> Option<u16> {
     let authority = uri.authority()?;
     let host_and_port = authority.as_str().rsplit('@').next()?;

@@ -1,18 +1,16 @@
 //! The client certificate for mutual TLS, in the files that OpenAI's own command-line tool reads (`pkg/cmd/mtls.go` of
 //! openai/openai-cli).
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use ureq::tls::{Certificate, ClientCert, PrivateKey};
 
-use super::variables::{Env, path};
+use super::variables::{self, Env, path};
 use crate::text::Secret;
 
 /// The variable with the file of the certificate, leaf first, then its intermediates.
@@ -49,12 +47,12 @@ pub(super) fn load(env: &Env) -> Result<Option<ClientCertificate>> {
     match CertifiedKey::new(chain.clone(), usable_key.with_context(in_key)?).keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
         Err(rustls::Error::InconsistentKeys(_)) => {
-            let error = format!("it is not the key of the first certificate in {CERTIFICATE_VARIABLE}");
-            return Err(anyhow::Error::msg(error).context(in_key()));
+            let error = anyhow!("it is not the key of the first certificate in {CERTIFICATE_VARIABLE}");
+            return Err(error.context(in_key()));
         }
         Err(_) => {
-            let error = "its first certificate is malformed, or of X.509 version 1";
-            return Err(anyhow::Error::msg(error).context(in_certificate()));
+            let error = anyhow!("its first certificate is malformed, or of X.509 version 1");
+            return Err(error.context(in_certificate()));
         }
     }
     let chain: Vec<_> = chain.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
@@ -64,9 +62,7 @@ pub(super) fn load(env: &Env) -> Result<Option<ClientCertificate>> {
 
 /// The file without the byte order mark that some editors put before its text.
 fn read(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).context("it could not be read")?;
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).context("it could not be read")?;
+    let mut bytes = variables::read(path, MAX_FILE + 1)?;
     ensure!(bytes.len() as u64 <= MAX_FILE, "it is over {} MiB", MAX_FILE >> 20);
     ensure!(!bytes.trim_ascii().is_empty(), "it is empty");
     let bom = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };

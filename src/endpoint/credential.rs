@@ -68,10 +68,8 @@ impl Credential {
     }
 
     fn key(name: &str, variable: &dyn Fn(&str) -> Result<Option<String>>) -> Result<Option<Self>> {
-        let Some(key) = variable(name)? else {
-            return Ok(None);
-        };
-        Ok(Some(Credential::Key { key: Secret::new(visible_ascii(name, key)?), variable: name.to_owned() }))
+        let key = variable(name)?.map(|key| visible_ascii(name, key)).transpose()?;
+        Ok(key.map(|key| Credential::Key { key: Secret::new(key), variable: name.to_owned() }))
     }
 
     /// As messages name it, to be checked when the API refuses it.

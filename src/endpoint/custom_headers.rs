@@ -40,9 +40,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<(HeaderName, String)>> {
 /// What a value begins with that is a secret, whatever its name.
 const SCHEMES: &[&str] = &["bearer", "basic", "token", "apikey"];
 
-/// Adds what is secret in the values, even where they cannot be sent: all of it if its name or a scheme says so; of JSON,
-/// what the names in it say.
-pub(super) fn add_secrets(text: &str, secrets: &mut Secrets) {
+/// Adds what is secret in the values, even if they cannot be sent: all of a value if its name or a scheme says so, and the
+/// strings of JSON under names that say so.
+pub(super) fn add_secrets(text: &str, secrets: &Secrets) {
     for (_, name, value) in lines(text) {
         let is_secret = says_secret(name);
         let token = value.split_once(' ').filter(|(scheme, _)| SCHEMES.contains(&&*scheme.to_ascii_lowercase()));
@@ -60,7 +60,7 @@ pub(super) fn add_secrets(text: &str, secrets: &mut Secrets) {
 }
 
 /// Adds the strings of a JSON value, at any depth: all if its name is that of a secret, else those with such names.
-fn add_strings(json: &Value, is_secret: bool, secrets: &mut Secrets) {
+fn add_strings(json: &Value, is_secret: bool, secrets: &Secrets) {
     match json {
         Value::String(text) if is_secret => add_with_parts(text, secrets),
         Value::Array(items) => items.iter().for_each(|item| add_strings(item, is_secret, secrets)),
@@ -74,7 +74,7 @@ fn add_strings(json: &Value, is_secret: bool, secrets: &mut Secrets) {
 }
 
 /// Adds a secret, and what it consists of, such as the pairs of a cookie.
-fn add_with_parts(text: &str, secrets: &mut Secrets) {
+fn add_with_parts(text: &str, secrets: &Secrets) {
     secrets.add(Secret::new(text.into()));
     let parts = text.split([' ', ';', ',', '=', '"', '\'']).filter(|part| part.chars().count() >= 8);
     parts.for_each(|part| secrets.add_part(part));
@@ -122,8 +122,8 @@ mod tests {
             r#"x-gw-secret: {"some-member-1":"token-07 token-08"}"#,
             r#"x-other-key: "token-09""#,
         ];
-        let mut secrets = Secrets::default();
-        add_secrets(&text.join("\n"), &mut secrets);
+        let secrets = Secrets::default();
+        add_secrets(&text.join("\n"), &secrets);
         let is_redacted = |text: &str| secrets.redact(text) == "[redacted]";
         let ends_run = |text: &str| secrets.are_in_json(&Value::from(text).to_string());
         for secret in

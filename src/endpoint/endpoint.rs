@@ -97,9 +97,9 @@ impl Endpoint {
         let secrets = secrets(named, env);
         key_lines.into_iter().flatten().for_each(|line| secrets.add(line));
         let header = |name| variable(name)?.map(|value| Named::new(name, value)).transpose();
-        let organization = organization.map_or_else(|| header("OPENAI_ORG_ID"), |value| Ok(Some(value)))?;
-        let project = project.map_or_else(|| header("OPENAI_PROJECT_ID"), |value| Ok(Some(value)))?;
-        let endpoint = Endpoint {
+        let organization = if organization.is_some() { organization } else { header("OPENAI_ORG_ID")? };
+        let project = if project.is_some() { project } else { header("OPENAI_PROJECT_ID")? };
+        Ok(Endpoint {
             base_url,
             credential,
             organization,
@@ -110,8 +110,7 @@ impl Endpoint {
             client_certificate,
             is_api: true,
             secrets,
-        };
-        Ok(endpoint)
+        })
     }
 
     /// Where the organization came from, for messages; if there is none, the variable that could set it.
@@ -160,6 +159,14 @@ impl Endpoint {
         })
     }
 
+    /// What to do if the server wants a client certificate, or another one.
+    pub fn certificate_advice(&self) -> String {
+        match self.client_certificate {
+            Some(_) => format!("check {CERTIFICATE_VARIABLE}"),
+            None => format!("set {CERTIFICATE_VARIABLE} and {KEY_VARIABLE}"),
+        }
+    }
+
     /// The server's host, for messages.
     pub fn host(&self) -> &str {
         self.base_url.host()
@@ -201,23 +208,14 @@ fn check_clock(now: SystemTime) -> Result<()> {
 /// What no message may show, known before the query is valid: what may be the API key, and what is secret in the custom
 /// headers, and values in the query of `OPENAI_BASE_URL` whose names say so.
 pub fn secrets(key_variable: Option<&str>, env: &Env) -> Secrets {
-    let mut secrets = Secrets::default();
+    let secrets = Secrets::default();
+    let value = |name: &str| variable(name, env).ok().flatten();
     for name in [Some(DEFAULT_KEY_VARIABLE), key_variable].into_iter().flatten() {
-        if let Ok(Some(value)) = variable(name, env) {
-            secrets.add(Secret::new(value));
-        }
+        value(name).into_iter().for_each(|key| secrets.add(Secret::new(key)));
     }
-    if let Ok(Some(url)) = variable("OPENAI_BASE_URL", env) {
-        base_url::secrets(&url).for_each(|secret| secrets.add(secret));
-    }
-    for name in TOKEN_VARIABLES {
-        if let Ok(Some(token)) = variable(name, env) {
-            secrets.add_token(&token);
-        }
-    }
-    if let Ok(Some(text)) = variable(custom_headers::VARIABLE, env) {
-        custom_headers::add_secrets(&text, &mut secrets);
-    }
+    base_url::secrets(&value("OPENAI_BASE_URL").unwrap_or_default()).for_each(|secret| secrets.add(secret));
+    TOKEN_VARIABLES.iter().filter_map(|name| value(name)).for_each(|token| secrets.add_token(&token));
+    custom_headers::add_secrets(&value(custom_headers::VARIABLE).unwrap_or_default(), &secrets);
     secrets
 }
 

@@ -1,4 +1,4 @@
-//! The form of a JSON Web Token (JWT, RFC 7519), and what it claims. Its signature is the business of whoever takes it.
+//! The form of a JSON Web Token (JWT, RFC 7519), and what it claims. Its signature is verified by whoever takes it.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,7 +10,7 @@ pub const MAX_JWT: usize = 64 * 1024;
 /// The form, for messages.
 pub const FORM: &str = "a JWT: three parts of base64url with dots between them, at most 64 KiB";
 
-/// Whether the text has the form of a token. What has not may be anything, a private key even, and is sent to nobody.
+/// Whether the text has the form of a token. Any other text may be a private key, say, and is sent to nobody.
 pub fn is_jwt(text: &str) -> bool {
     let is_part = |part: &str| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))

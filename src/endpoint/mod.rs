@@ -13,7 +13,7 @@ mod secret_name;
 mod variables;
 mod workload_identity;
 
-pub use client_certificate::{CERTIFICATE_VARIABLE, KEY_VARIABLE};
+pub use client_certificate::CERTIFICATE_VARIABLE;
 pub use credential::{Credential, PROVIDER_VARIABLE, SERVICE_ACCOUNT_VARIABLE};
 pub use endpoint::{Endpoint, Overrides, secrets};
 pub use proxy::Proxy;

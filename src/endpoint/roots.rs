@@ -1,5 +1,5 @@
 //! The root certificates: those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, and no others, if either is set;
-//! otherwise the system's. Those compiled in are used only where the system has none.
+//! otherwise the system's. Those compiled in are used only if the system has none.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -73,8 +73,8 @@ fn in_file(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
 }
 
 /// The certificates in the files that OpenSSL would read: those named by a hash, such as `5ed36f99.0`. A folder without
-/// any has not been prepared for OpenSSL, and all its files are read. What is no regular file is skipped: a FIFO
-/// may never end.
+/// any has not been prepared for OpenSSL, and all its files are read. Only regular files are read: a FIFO may
+/// never end.
 fn in_folder(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let entries = fs::read_dir(path).context("it could not be read")?;
     let is_file = |name: &OsString| path.join(name).is_file();

@@ -1,7 +1,9 @@
 //! Values of the environment, as every variable is read.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
@@ -10,7 +12,7 @@ use super::jwt::is_jwt;
 /// Reads an environment variable.
 pub(super) type Env<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
-/// A variable's value without surrounding blanks; an empty one is the same as none.
+/// A variable's value without surrounding blanks; `None` if it is empty.
 pub(super) fn variable(name: &str, env: &Env) -> Result<Option<String>> {
     let Some(value) = env(name) else {
         return Ok(None);
@@ -36,6 +38,14 @@ pub(super) fn path(name: &str, env: &Env) -> Result<Option<PathBuf>> {
         "{name} should be the path of a file, not what is in it"
     );
     Ok(Some(text).filter(|text| !text.is_empty()).map(Into::into))
+}
+
+/// The first bytes of a file, at most this many.
+pub(super) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).context("it could not be read")?;
+    file.take(most).read_to_end(&mut bytes).context("it could not be read")?;
+    Ok(bytes)
 }
 
 /// What a header may contain. The value is not quoted, as it may be a secret.

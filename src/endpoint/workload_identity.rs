@@ -2,12 +2,10 @@
 //! the addresses are those of OpenAI's guide (developers.openai.com/api/docs/guides/workload-identity-federation) and of
 //! openai-python (`src/openai/auth/`).
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use ureq::http::{HeaderName, Uri, header};
 
 use super::base_url::BaseUrl;
@@ -17,7 +15,7 @@ use super::credential::{
 };
 use super::endpoint::Endpoint;
 use super::jwt::{self, MAX_JWT, is_jwt};
-use super::variables::{Env, path, variable, visible_ascii};
+use super::variables::{self, Env, path, variable, visible_ascii};
 
 const FILE_VARIABLE: &str = "OPENAI_IDENTITY_TOKEN_FILE";
 /// GitHub sets it with `GITHUB_TOKEN_VARIABLE`.
@@ -88,14 +86,14 @@ impl Source {
                 return Ok(Source::Token(token));
             }
         }
+        let only_one = |set: &str, missing: &str| {
+            Err(anyhow!("{set} is set, but {missing} is not: pass on both as GitHub sets them, or neither"))
+        };
         match (variable(GITHUB_URL_VARIABLE, env)?, variable(GITHUB_TOKEN_VARIABLE, env)?) {
             (Some(url), Some(token)) => return Self::github(&url, token, endpoint, env),
+            (Some(_), None) => return only_one(GITHUB_URL_VARIABLE, GITHUB_TOKEN_VARIABLE),
+            (None, Some(_)) => return only_one(GITHUB_TOKEN_VARIABLE, GITHUB_URL_VARIABLE),
             (None, None) => {}
-            (url, _) => {
-                let (set, missing) = (GITHUB_URL_VARIABLE, GITHUB_TOKEN_VARIABLE);
-                let (set, missing) = if url.is_some() { (set, missing) } else { (missing, set) };
-                bail!("{set} is set, but {missing} is not: pass on both as GitHub sets them, or neither");
-            }
         }
         ensure!(
             endpoint.client_certificate.is_some(),
@@ -144,17 +142,15 @@ impl TokenFile {
     /// # Errors
     /// It cannot be read, or it is not a JWT. It is not quoted then.
     pub fn token(&self) -> Result<String> {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let first = self.first.lock().unwrap().take();
         first.map_or_else(|| read(&self.path), Ok)
     }
 }
 
 fn read(path: &Path) -> Result<String> {
     let token = || {
-        let mut bytes = Vec::new();
-        let file = File::open(path).context("it could not be read")?;
         // White space around the token may make the file a little longer.
-        file.take(2 * MAX_JWT as u64).read_to_end(&mut bytes).context("it could not be read")?;
+        let bytes = variables::read(path, 2 * MAX_JWT as u64)?;
         let token = String::from_utf8(bytes).ok().map(|text| text.trim().to_owned());
         token.filter(|token| is_jwt(token)).with_context(|| format!("it is not {}", jwt::FORM))
     };

@@ -1,56 +1,34 @@
 //! OpenAI's fine-tuning API, as far as it is needed here.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::client::{Client, Request};
 use super::deadline::Deadline;
-use super::error::{Kind, RequestError, Retry};
+use super::error::{Kind, RequestError};
 use super::exchange::TokenExchange;
 use super::response::{self, Unusable};
 use super::token::Tokens;
 use super::{models, send};
 use crate::endpoint::{Endpoint, WorkloadIdentity};
-use crate::job::{Budget, Charge, Cost, Job, MAX_ID};
-use crate::text::{Line, format_time, quote, quote_at_most};
-
-/// The API's largest page, of jobs or of events.
-const MAX_PAGE: usize = 100;
-/// How many checkpoints are read at most; a job has a few hundred.
-const MAX_CHECKPOINTS: usize = 1000;
-/// How many pages of events are read at most, to show people what they missed.
-const MAX_EVENT_PAGES: usize = 10;
-
-/// A part of the list of jobs.
-pub struct Page {
-    pub jobs: Vec<Job>,
-    pub has_more: bool,
-}
-
-/// Something that a job reported.
-pub struct Event {
-    pub id: String,
-    /// Time, level and message.
-    pub line: Line,
-}
+use crate::job::{Budget, Charge, Cost, Job};
+use crate::text::{Secrets, quote};
 
 pub struct Api<'a> {
-    client: Client<'a>,
-    budget: Budget,
+    pub(super) client: Client<'a>,
+    pub(super) budget: Budget,
 }
 
 impl<'a> Api<'a> {
-    /// Sends no request yet.
-    pub fn new(endpoint: &'a Endpoint, timeout: Duration) -> Self {
-        Api { client: Client::new(endpoint, timeout), budget: Budget::default() }
-    }
-
-    /// The same with an access token, for which the identity is exchanged when the first request is sent.
-    pub fn with_identity(self, identity: &'a WorkloadIdentity, timeout: Duration) -> Self {
-        let exchange = TokenExchange::new(identity, timeout);
-        Api { client: self.client.with_tokens(Tokens::new(move |deadline| exchange.mint(deadline))), ..self }
+    /// Sends no request yet. The identity is exchanged for an access token when the first one is sent.
+    pub fn new(endpoint: &'a Endpoint, identity: Option<&'a WorkloadIdentity>, timeout: Duration) -> Self {
+        let tokens = identity.map(|identity| {
+            let exchange = TokenExchange::new(identity, timeout);
+            Tokens::new(move |deadline| exchange.mint(deadline))
+        });
+        Api { client: Client::new(endpoint, timeout).with_tokens(tokens), budget: Budget::default() }
     }
 
     /// How long the server's rate limit holds requests back from now on.
@@ -70,7 +48,7 @@ impl<'a> Api<'a> {
         jobs.collect()
     }
 
-    /// The job with this ID. Better no data than another job's, or what merely looks like a job.
+    /// The job with this ID. An error is better than another job's data, or what merely looks like a job.
     fn job(&self, id: &str, answer: Value) -> Result<Job, RequestError> {
         let what = self.not_a_job(&answer);
         let wrong = match Job::new(answer) {
@@ -82,10 +60,10 @@ impl<'a> Api<'a> {
     }
 
     /// What something is that is no job.
-    fn not_a_job(&self, answer: &Value) -> String {
+    pub(super) fn not_a_job(&self, answer: &Value) -> String {
         match answer["object"].as_str() {
             Some("fine_tuning.job") => "a job without a valid ID".into(),
-            Some(object) => format!("an object of type {:?}, not a fine-tuning job", self.quote(object)),
+            Some(object) => format!("an object of type {:?}, not a fine-tuning job", quote(object, self.secrets())),
             None => "JSON that is not a fine-tuning job".into(),
         }
     }
@@ -103,182 +81,34 @@ impl<'a> Api<'a> {
         RequestError { advice, ..error }
     }
 
-    /// Lists fine-tuning jobs, the newest first: `GET /fine_tuning/jobs` in OpenAI's API reference. A page begins behind
-    /// the job `after`.
-    pub fn page(
-        &self,
-        after: Option<&str>,
-        metadata: &BTreeMap<String, String>,
-        deadline: &Deadline,
-    ) -> Result<Page, RequestError> {
-        let mut query = vec![("limit".to_owned(), MAX_PAGE.to_string())];
-        query.extend(after.map(|after| ("after".to_owned(), after.to_owned())));
-        query.extend(metadata.iter().map(|(key, value)| (format!("metadata[{key}]"), value.clone())));
-        let mut answer = self.get("fine_tuning/jobs", query, deadline)?;
-        let entries = self.entries(&mut answer, "fine-tuning jobs")?;
-        let mut jobs = Vec::with_capacity(entries.len());
-        for (place, entry) in (1..).zip(entries) {
-            let what = self.not_a_job(&entry);
-            let wrong = || self.unexpected(&format!("a list of fine-tuning jobs whose entry {place} is {what}"));
-            let job = Job::new(entry).ok_or_else(wrong)?;
-            // The page is given up, each job counts by itself: most may be dropped.
-            let charge = self.budget.take(Cost::of_value(job.api()));
-            let charge = charge.map_err(|error| response::too_much(self.client.endpoint(), &error))?;
-            jobs.push(job.charged(charge));
-        }
-        Ok(Page { jobs, has_more: answer["has_more"] == true })
-    }
-
-    /// The job's checkpoints, each once, in the server's order: `GET /fine_tuning/jobs/{id}/checkpoints` in OpenAI's API
-    /// reference.
-    pub fn checkpoints(&self, id: &str, deadline: &Deadline) -> Result<Vec<Value>, RequestError> {
-        let path = format!("fine_tuning/jobs/{id}/checkpoints");
-        let mut query = vec![("limit".to_owned(), MAX_PAGE.to_string())];
-        let mut checkpoints: Vec<Value> = Vec::new();
-        let mut seen = HashSet::new();
-        loop {
-            let (mut page, charge) = self.get_charged(&path, query.clone(), deadline)?;
-            charge.keep();
-            let entries = self.entries_with_ids(&mut page, "checkpoints")?;
-            let after = entries.last().map(|last| ("after".to_owned(), text(&last["id"])));
-            let seen_before = seen.len();
-            checkpoints.extend(entries.into_iter().filter(|entry| seen.insert(text(&entry["id"]))));
-            let has_more = page["has_more"] == true;
-            if checkpoints.len() > MAX_CHECKPOINTS || (checkpoints.len() == MAX_CHECKPOINTS && has_more) {
-                let message = format!("the job has more than {MAX_CHECKPOINTS} checkpoints");
-                return Err(RequestError::new(message, String::new(), Retry::Never, Kind::Response));
-            } else if !has_more {
-                return Ok(checkpoints);
-            } else if seen.len() == seen_before {
-                return Err(self.unexpected("a page of checkpoints that has nothing new, and says that there are more"));
-            }
-            query.truncate(1);
-            query.extend(after);
-        }
-    }
-
     /// Those of the models with these names that the key may use: `GET /models` in OpenAI's API reference, which has no
-    /// pages. Of each, what `models` reads.
+    /// pages. Each has what `models` reads.
     pub fn models(&self, names: &BTreeSet<&str>, deadline: &Deadline) -> Result<Vec<Value>, RequestError> {
         let read = |body: &[u8]| models::read(body, names);
         send::get(&self.client, Request::get("models".into(), Vec::new(), &read), deadline)
     }
 
-    /// What the job reported since the event `newest`, oldest first; without one, only what fits on a page.
-    /// `GET /fine_tuning/jobs/{id}/events` in OpenAI's API reference.
-    pub fn events_since(
-        &self,
-        id: &str,
-        newest: Option<&str>,
-        deadline: &Deadline,
-    ) -> Result<Vec<Event>, RequestError> {
-        let mut query = vec![("limit".to_owned(), MAX_PAGE.to_string())];
-        let mut events: Vec<Event> = Vec::new();
-        for _ in 0..MAX_EVENT_PAGES {
-            let page = self.get(&format!("fine_tuning/jobs/{id}/events"), query.clone(), deadline)?;
-            let data = page["data"].as_array().into_iter().flatten();
-            let unseen = data.take(MAX_PAGE).map_while(|event| {
-                let id = event["id"].as_str().filter(|id| Some(*id) != newest && id.len() <= MAX_ID)?;
-                Some(Event { id: id.to_owned(), line: self.event_line(event) })
-            });
-            let seen_before = events.len();
-            events.extend(unseen);
-            let is_whole_page = events.len() - seen_before == MAX_PAGE;
-            if newest.is_none() || !is_whole_page || page["has_more"] != true {
-                break;
-            }
-            query.truncate(1);
-            query.extend(events.last().map(|event| ("after".to_owned(), event.id.clone())));
-        }
-        events.reverse();
-        Ok(events)
-    }
-
-    fn get(&self, path: &str, query: Vec<(String, String)>, deadline: &Deadline) -> Result<Value, RequestError> {
-        Ok(self.get_charged(path, query, deadline)?.0)
-    }
-
-    fn get_charged(
-        &self,
-        path: &str,
-        query: Vec<(String, String)>,
-        deadline: &Deadline,
-    ) -> Result<(Value, Charge), RequestError> {
-        let read = |body: &[u8]| self.tree(body);
-        send::get(&self.client, Request::get(path.into(), query, &read), deadline)
-    }
-
     /// All of a JSON text, if a run may keep it.
-    fn tree(&self, body: &[u8]) -> Result<(Value, Charge), Unusable> {
+    pub(super) fn tree(&self, body: &[u8]) -> Result<(Value, Charge), Unusable> {
         let charge = self.budget.take(Cost::of(body))?;
         Ok((serde_json::from_slice(body)?, charge))
     }
 
-    fn event_line(&self, event: &Value) -> Line {
-        let time = event["created_at"].as_u64().and_then(format_time).unwrap_or_default();
-        let text = |key: &str| self.quote(event[key].as_str().unwrap_or_default());
-        self.line(&format!("{time} {}: {}", text("level"), text("message")))
-    }
-
-    /// Takes the entries out of a list. Some servers have null in place of an empty list.
-    fn entries(&self, answer: &mut Value, what: &str) -> Result<Vec<Value>, RequestError> {
-        match answer.get_mut("data").map(Value::take) {
-            Some(Value::Array(entries)) => Ok(entries),
-            Some(Value::Null) => Ok(Vec::new()),
-            _ => Err(self.unexpected(&format!("JSON that is not a list of {what}"))),
-        }
-    }
-
-    /// The same of a list whose entries all have an ID that fits into a URL.
-    fn entries_with_ids(&self, answer: &mut Value, what: &str) -> Result<Vec<Value>, RequestError> {
-        let entries = self.entries(answer, what)?;
-        if entries.iter().any(|entry| !entry["id"].is_string()) {
-            return Err(self.unexpected(&format!("JSON that is not a list of {what}")));
-        }
-        let is_long = |entry: &Value| entry["id"].as_str().is_some_and(|id| id.len() > MAX_ID);
-        let what = format!("a list of {what} with an ID of over {MAX_ID} bytes");
-        if entries.iter().any(is_long) { Err(self.unexpected(&what)) } else { Ok(entries) }
-    }
-
-    fn unexpected(&self, what: &str) -> RequestError {
+    pub(super) fn unexpected(&self, what: &str) -> RequestError {
         response::unexpected(self.client.endpoint(), what)
     }
 
-    /// What a server said, as part of a message.
-    pub fn quote(&self, text: &str) -> String {
-        quote(text, &self.client.endpoint().secrets)
+    /// What no message may show.
+    pub fn secrets(&self) -> &Secrets {
+        &self.client.endpoint().secrets
     }
-
-    /// The same with a limit, in characters.
-    pub fn quote_at_most(&self, text: &str, most: usize) -> String {
-        quote_at_most(text, most, &self.client.endpoint().secrets)
-    }
-
-    /// A text for stderr, whatever a server said in it.
-    pub fn line(&self, text: &str) -> Line {
-        Line::new(text, &self.client.endpoint().secrets)
-    }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::super::test_server;
-    use super::*;
-
-    const TIMEOUT: Duration = Duration::from_secs(60);
-
-    /// Calls the API, which gives this answer to every request.
-    fn with_api<T>(answer: Value, call: impl Fn(&Api, &Deadline) -> T) -> T {
-        let address = test_server::start(move |_| answer.clone());
-        let endpoint = test_server::endpoint(&address.to_string());
-        call(&Api::new(&endpoint, TIMEOUT), &Deadline::timeout(TIMEOUT))
-    }
+    use super::super::test_server::with_api;
 
     #[test]
     fn an_answer_with_another_job_is_an_error() {
@@ -293,33 +123,6 @@ mod tests {
         ] {
             let error = read(answer).err().unwrap();
             assert!(error.to_string().ends_with(expected), "{error}");
-        }
-    }
-
-    #[test]
-    fn only_a_list_of_jobs_is_a_page() {
-        let page = |answer| with_api(answer, |api, deadline| api.page(None, &BTreeMap::new(), deadline));
-        let job = json!({ "object": "fine_tuning.job", "id": "a" });
-        let answer = page(json!({ "data": [job], "has_more": true })).unwrap();
-        assert_eq!((answer.jobs.len(), answer.has_more), (1, true));
-        for empty in [json!([]), json!(null)] {
-            let answer = page(json!({ "data": empty })).unwrap();
-            assert_eq!((answer.jobs.len(), answer.has_more), (0, false));
-        }
-        for answer in [json!([]), json!({}), json!({ "data": {} }), json!({ "data": "" })] {
-            let error = page(answer).err().unwrap();
-            assert!(error.to_string().ends_with("JSON that is not a list of fine-tuning jobs; check base_url"));
-        }
-        for (entry, expected) in [
-            (json!({}), "JSON that is not a fine-tuning job"),
-            (json!(1), "JSON that is not a fine-tuning job"),
-            (json!({ "object": "model" }), r#"an object of type "model", not a fine-tuning job"#),
-            (json!({ "object": "fine_tuning.job", "id": "../x" }), "a job without a valid ID"),
-        ] {
-            let error = page(json!({ "data": [job, entry] })).err().unwrap().to_string();
-            let expected =
-                format!("answered with a list of fine-tuning jobs whose entry 2 is {expected}; check base_url");
-            assert!(error.ends_with(&expected), "{error}");
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Reads the bodies of responses, so that they cannot exhaust the memory however many come at once. A small one has a
-//! buffer of its own. Large ones share a few buffers, which are used again: the allocator does not give all back to the
-//! system that is freed.
+//! buffer of its own. Large ones share a few buffers, which are used again: the allocator does not give all that is freed
+//! back to the system.
 
 use std::io::Read;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
 use ureq::Error;
@@ -16,10 +16,10 @@ const SMALL: usize = 64 * 1024;
 const MAX_LARGE: usize = 6;
 
 pub(super) struct Bodies {
-    /// Those of the buffers that are free.
+    /// The free buffers.
     large: Mutex<Vec<Vec<u8>>>,
     freed: Condvar,
-    /// Held by who makes something of a body.
+    /// Held while something is made of a body.
     use_one: Mutex<()>,
 }
 
@@ -32,7 +32,7 @@ impl Bodies {
     /// for a buffer until `end`.
     pub(super) fn read<T>(&self, mut body: impl Read, end: Instant, make: impl FnOnce(Result<&[u8], Error>) -> T) -> T {
         let make = |read: Result<&[u8], Error>| {
-            let _guard = self.use_one.lock().unwrap_or_else(PoisonError::into_inner);
+            let _guard = self.use_one.lock().unwrap();
             make(read)
         };
         let mut small = Vec::new();
@@ -48,19 +48,19 @@ impl Bodies {
         large.append(&mut small);
         let read = body.read_to_end(&mut large);
         let made = make(read.map(|_| &*large).map_err(Error::from));
-        self.large.lock().unwrap_or_else(PoisonError::into_inner).push(large);
+        self.large.lock().unwrap().push(large);
         self.freed.notify_one();
         made
     }
 
     fn take_large(&self, end: Instant) -> Option<Vec<u8>> {
-        let mut large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut large = self.large.lock().unwrap();
         loop {
             if let Some(buffer) = large.pop() {
                 return Some(buffer);
             }
             let left = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
-            large = self.freed.wait_timeout(large, left).unwrap_or_else(PoisonError::into_inner).0;
+            large = self.freed.wait_timeout(large, left).unwrap().0;
         }
     }
 }

@@ -68,9 +68,9 @@ impl<'a> Client<'a> {
         Self::with_resolver(endpoint, timeout, Resolver::new())
     }
 
-    /// The same with requests that carry access tokens.
-    pub(super) fn with_tokens(self, tokens: Tokens<'a>) -> Self {
-        Client { tokens: Some(tokens), ..self }
+    /// The same with requests that carry access tokens, if they come from somewhere.
+    pub(super) fn with_tokens(self, tokens: Option<Tokens<'a>>) -> Self {
+        Client { tokens, ..self }
     }
 
     pub(super) fn with_resolver(endpoint: &'a Endpoint, timeout: Duration, resolver: Resolver) -> Self {
@@ -185,16 +185,8 @@ impl<'a> Client<'a> {
         let body = body.with_config().limit(MAX_BODY).reader();
         self.bodies.read(body, start + attempt, |body| {
             if head.status != StatusCode::OK {
-                let body = body.unwrap_or_default();
-                let has_succeeded = self.has_succeeded();
-                return Err(response::refusal(
-                    head.status,
-                    &head.headers,
-                    body,
-                    self.endpoint,
-                    has_succeeded,
-                    deadline,
-                ));
+                let (body, has_succeeded) = (body.unwrap_or_default(), self.has_succeeded());
+                return Err(response::refusal(&head, body, self.endpoint, has_succeeded, deadline));
             }
             let body = body.map_err(|error| explain(error, true))?;
             response::parse(&head.headers, body, self.endpoint, read)

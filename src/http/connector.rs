@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use ureq::unversioned::transport::{
@@ -27,7 +27,7 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct ConnectError {
     pub(super) step: Step,
-    /// Whether it was the connection to the proxy, where there is one, rather than the one through it.
+    /// Whether it was the connection to the proxy, if there is one, rather than the one through it.
     pub(super) is_direct: bool,
     pub(super) error: ureq::Error,
 }
@@ -137,7 +137,7 @@ impl<In: Transport> Connector<In> for WithAnswer {
         });
         self.0.connect(&ConnectionDetails { run_connector, ..copy(details) }, chained).map_err(|error| match error {
             ureq::Error::ConnectProxyFailed(text) if text.contains("responded") => {
-                let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                let heard = heard.lock().unwrap();
                 ureq::Error::ConnectProxyFailed(String::from_utf8_lossy(&heard).into_owned())
             }
             error => error,
@@ -165,7 +165,7 @@ impl Transport for Listening {
         let progress = self.transport.await_input(timeout)?;
         if let Some(heard) = self.heard.upgrade() {
             // ureq takes the answer from the buffer only once it is complete.
-            *heard.lock().unwrap_or_else(PoisonError::into_inner) = self.transport.buffers().input().to_vec();
+            *heard.lock().unwrap() = self.transport.buffers().input().to_vec();
         }
         Ok(progress)
     }

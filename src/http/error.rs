@@ -80,8 +80,8 @@ impl RequestError {
         self.notes.iter().fold(self.message.clone(), |reason, note| format!("{reason} ({note})"))
     }
 
-    /// Whether the API has refused the request for good: the key, the permission, or the job's ID, or the identity; or whether
-    /// the server cannot answer it (501).
+    /// Whether the API has refused the request for good (the key, the permission, the job's ID or the identity), or the
+    /// server does not know such a request (501).
     pub fn is_api_refusal(&self) -> bool {
         matches!(
             self.kind,
@@ -95,9 +95,8 @@ impl RequestError {
     /// nothing else of this run `has_succeeded`.
     pub(super) fn ends_batch(&self, has_succeeded: bool) -> bool {
         match self.kind {
-            Kind::Status { status: 401 | 403, from_api: true } | Kind::TooMuch => true,
+            Kind::Status { status: 401 | 403, from_api: true } | Kind::TokenExchange { .. } | Kind::TooMuch => true,
             Kind::Status { status: 300..=399 | 401 | 403, .. } => !has_succeeded,
-            Kind::TokenExchange { .. } => true,
             _ => false,
         }
     }

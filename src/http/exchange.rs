@@ -142,7 +142,7 @@ fn failed(what: &str, error: RequestError, refusal_advice: impl FnOnce() -> Stri
         _ => error.advice,
     };
     let retry = match error.retry {
-        // Of another server than the API, whose rate limit this is not.
+        // What another server limits is not the API's rate.
         Retry::RateLimited(pause) => Retry::After(pause),
         retry => retry,
     };

@@ -2,7 +2,7 @@
 //! while requests are accepted and falls with each rejection (additive increase, multiplicative decrease, as in TCP). So
 //! several runs share one limit, and none of them has to know it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -52,12 +52,12 @@ struct State {
 impl Pacing {
     /// How long requests are held back from now on.
     pub(super) fn delay(&self, now: Instant) -> Duration {
-        self.state().not_before.map_or(Duration::ZERO, |time| time.saturating_duration_since(now))
+        self.0.lock().unwrap().not_before.map_or(Duration::ZERO, |time| time.saturating_duration_since(now))
     }
 
     /// Lets one request be sent now, or says how long all of them are held back.
     pub(super) fn take_turn(&self, now: Instant) -> Result<(), Duration> {
-        let mut state = self.state();
+        let mut state = self.0.lock().unwrap();
         match state.not_before {
             Some(time) if time > now => Err(time - now),
             _ => {
@@ -68,7 +68,7 @@ impl Pacing {
     }
 
     pub(super) fn accepted(&self, now: Instant) {
-        let mut state = self.state();
+        let mut state = self.0.lock().unwrap();
         let Some(rate) = state.rate else {
             return state.accepted.push(now);
         };
@@ -81,7 +81,7 @@ impl Pacing {
     /// interval, less by up to a half with `jitter` from 0 to 1. What was sent before the last rejection was known says
     /// nothing new.
     pub(super) fn rejected(&self, sent: Instant, now: Instant, named: Option<Duration>, jitter: f64) {
-        let mut state = self.state();
+        let mut state = self.0.lock().unwrap();
         let is_known = state.rejected_at.is_some_and(|rejected_at| sent <= rejected_at);
         if !is_known {
             let recent = state.accepted.iter().filter(|at| now.saturating_duration_since(**at) < SECOND).count();
@@ -100,10 +100,6 @@ impl Pacing {
             _ => return,
         };
         state.not_before = state.not_before.max(Some(now + pause));
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

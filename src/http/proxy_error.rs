@@ -26,8 +26,7 @@ pub(super) fn refusal(text: &str, peer: &str, source: &str, endpoint: &Endpoint)
         407 => format!("put USER:PASSWORD@ before the host in {source} (Basic authentication)"),
         403 => "have it allow this host, or list the host in NO_PROXY".into(),
         408 | 429 => "try again later".into(),
-        501 => format!("check that {source} is a forward proxy"),
-        500.. => format!("check {}, and that the proxy can reach it", endpoint.base_url.name),
+        500 | 502.. => format!("check {}, and that the proxy can reach it", endpoint.base_url.name),
         _ => format!("check that {source} is a forward proxy"),
     };
     let retry = match (status.as_u16(), retry::of_response(status, &headers, false, SystemTime::now())) {

@@ -1,10 +1,10 @@
-//! Looks up host names, once a run where ureq would do it for each request. A run only ever looks up one name, the API's
+//! Looks up host names, once a run: ureq would do it for each request. A run only ever looks up one name, the API's
 //! or the proxy's.
 
 use std::fmt::{self, Debug, Display, Formatter};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -73,18 +73,18 @@ impl Resolver {
 
     /// Has the next connection look the name up again: after a failed one, it may have other addresses by now.
     pub(super) fn refresh(&self) {
-        self.state().is_stale = true;
+        self.0.state.lock().unwrap().is_stale = true;
     }
 
     /// Has the next connections try this address after the others.
     pub(super) fn put_last(&self, address: SocketAddr) {
-        let mut state = self.state();
+        let mut state = self.0.state.lock().unwrap();
         state.failed.retain(|failed| *failed != address);
         state.failed.push(address);
     }
 
     fn addresses(&self, host_and_port: &str, timeout: Duration) -> Result<Vec<SocketAddr>, LookupError> {
-        let mut state = self.state();
+        let mut state = self.0.state.lock().unwrap();
         if state.is_stale || state.addresses.is_empty() {
             let lookups = state.lookups;
             if !state.is_under_way {
@@ -92,14 +92,14 @@ impl Resolver {
                 drop(state);
                 let (resolver, name) = (self.clone(), host_and_port.to_owned());
                 if thread::Builder::new().spawn(move || resolver.look_up(&name)).is_err() {
-                    // Where no thread can be started, the system's own timeout has to do.
+                    // The system's own timeout has to do if no thread can be started.
                     self.look_up(host_and_port);
                 }
-                state = self.state();
+                state = self.0.state.lock().unwrap();
             }
             let timeout = if state.addresses.is_empty() { timeout } else { timeout.min(REFRESH) };
             let wait = self.0.ended.wait_timeout_while(state, timeout, |state| state.lookups == lookups);
-            state = wait.unwrap_or_else(PoisonError::into_inner).0;
+            state = wait.unwrap().0;
             if state.addresses.is_empty() {
                 let failure = LookupError::Failed(state.failure.clone());
                 return Err(if state.lookups == lookups { LookupError::TimedOut } else { failure });
@@ -114,7 +114,7 @@ impl Resolver {
     /// Looks the name up. If that fails, the addresses of before are better than none.
     fn look_up(&self, host_and_port: &str) {
         let found = (self.0.lookup)(host_and_port);
-        let mut state = self.state();
+        let mut state = self.0.state.lock().unwrap();
         match found {
             Ok(addresses) if addresses.is_empty() => state.failure = "it has no addresses".into(),
             Ok(addresses) => state.addresses = addresses,
@@ -123,10 +123,6 @@ impl Resolver {
         (state.is_stale, state.is_under_way) = (false, false);
         state.lookups += 1;
         self.0.ended.notify_all();
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

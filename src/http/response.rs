@@ -3,21 +3,19 @@
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
-use ureq::http::{HeaderMap, StatusCode};
+use ureq::http::HeaderMap;
+use ureq::http::response::Parts;
 
 use super::deadline::{Deadline, MAX_TIMEOUT};
 use super::error::{Kind, RequestError, Retry};
+use super::own_words::own_words;
 use super::retry;
-use crate::endpoint::{CERTIFICATE_VARIABLE, Credential, Endpoint, KEY_VARIABLE};
+use crate::endpoint::{Credential, Endpoint};
 use crate::job::{Cost, TooMuch};
 use crate::text::quote;
 
-/// The longest plain text whose first line is taken for a server's words, in bytes.
-const MAX_PLAIN_TEXT: usize = 1000;
-
-/// How many values a refusal may have, and how much of a page is searched for its title, in bytes.
+/// How many values a refusal may have.
 const MAX_REFUSAL: usize = 10_000;
-const MAX_PAGE: usize = 64 * 1024;
 
 /// Why nothing can be made of a response.
 #[derive(Debug)]
@@ -47,47 +45,44 @@ pub(super) fn parse<T>(
     endpoint: &Endpoint,
     read: impl Fn(&[u8]) -> Result<T, Unusable>,
 ) -> Result<T, RequestError> {
-    let (host, base_url) = (endpoint.host(), endpoint.base_url.name);
     let request_id = || request_id(headers, endpoint);
     let body = without_bom(body);
-    let answer = read(body).map_err(|error| {
-        let error = match error {
-            Unusable::Json(error) => error,
-            Unusable::TooMuch(error) => return too_much(endpoint, &error).with_note(request_id()),
-            Unusable::Unexpected(what) => return unexpected(endpoint, what),
-        };
-        let content_type = header(headers, "content-type", endpoint).unwrap_or_default();
-        let encoding = header(headers, "content-encoding", endpoint).filter(|encoding| encoding != "identity");
-        let (retry, message, advice) = if let Some(encoding) = encoding {
-            let advice = format!("check {base_url}, and any proxy that compresses responses");
-            (
-                Retry::Never,
-                format!("answered with Content-Encoding {encoding}, which this program does not support"),
-                advice,
-            )
-        } else if body.is_empty() {
-            (Retry::After(None), "answered with an empty body".into(), format!("check {base_url}"))
-        } else if error.is_eof() {
-            // A body that ends with its connection looks complete until it is parsed.
-            (Retry::After(None), "sent a response that was cut short".into(), "try again later".into())
-        } else if content_type.contains("json") {
-            (Retry::Never, format!("answered with JSON that cannot be parsed ({error})"), format!("check {base_url}"))
-        } else {
-            let what = if content_type.is_empty() { "a body that is" } else { &format!("{content_type},") };
-            let advice = format!("check {base_url}, and that no proxy or login page answers instead");
-            (Retry::Later, format!("answered with {what} not JSON"), advice)
-        };
-        RequestError::new(format!("{host} {message}"), advice, retry, Kind::Response).with_note(request_id())
+    let answer = read(body).map_err(|error| match error {
+        Unusable::Json(error) => not_json(&error, headers, body, endpoint).with_note(request_id()),
+        Unusable::TooMuch(error) => too_much(endpoint, &error).with_note(request_id()),
+        Unusable::Unexpected(what) => unexpected(endpoint, what),
     })?;
     if endpoint.is_api && str::from_utf8(body).is_ok_and(|body| endpoint.secrets.are_in_json(body)) {
-        let message = format!(
-            "{host} sent a response that contains a secret (a key, a token, or a value in OPENAI_CUSTOM_HEADERS)"
-        );
-        let advice =
-            "remove it there, from the job's metadata for instance: it must not get into Terraform's state".into();
-        return Err(RequestError::new(message, advice, Retry::Never, Kind::Response).with_note(request_id()));
+        let host = endpoint.host();
+        let what = "a secret (a key, a token, or a value in OPENAI_CUSTOM_HEADERS)";
+        let message = format!("{host} sent a response that contains {what}");
+        let advice = "remove it there, from the job's metadata for instance: it must not get into Terraform's state";
+        return Err(RequestError::new(message, advice.into(), Retry::Never, Kind::Response).with_note(request_id()));
     }
     Ok(answer)
+}
+
+/// Why a body is no JSON.
+fn not_json(error: &serde_json::Error, headers: &HeaderMap, body: &[u8], endpoint: &Endpoint) -> RequestError {
+    let base_url = endpoint.base_url.name;
+    let content_type = header(headers, "content-type", endpoint).unwrap_or_default();
+    let encoding = header(headers, "content-encoding", endpoint).filter(|encoding| encoding != "identity");
+    let (retry, message, advice) = if let Some(encoding) = encoding {
+        let message = format!("answered with Content-Encoding {encoding}, which this program does not support");
+        (Retry::Never, message, format!("check {base_url}, and any proxy that compresses responses"))
+    } else if body.is_empty() {
+        (Retry::After(None), "answered with an empty body".into(), format!("check {base_url}"))
+    } else if error.is_eof() {
+        // A body that ends with its connection looks complete until it is parsed.
+        (Retry::After(None), "sent a response that was cut short".into(), "try again later".into())
+    } else if content_type.contains("json") {
+        (Retry::Never, format!("answered with JSON that cannot be parsed ({error})"), format!("check {base_url}"))
+    } else {
+        let what = if content_type.is_empty() { "a body that is" } else { &format!("{content_type},") };
+        let advice = format!("check {base_url}, and that no proxy or login page answers instead");
+        (Retry::Later, format!("answered with {what} not JSON"), advice)
+    };
+    RequestError::new(format!("{} {message}", endpoint.host()), advice, retry, Kind::Response)
 }
 
 /// Why a response is not kept, with how many would be.
@@ -103,7 +98,7 @@ pub(super) fn too_much(endpoint: &Endpoint, TooMuch { what, kept }: &TooMuch) ->
     RequestError::new(message, advice, Retry::Never, Kind::TooMuch)
 }
 
-/// For a response that is something else than what was asked for.
+/// Describes a response that is not what was asked for.
 pub(super) fn unexpected(endpoint: &Endpoint, what: &str) -> RequestError {
     let message = format!("{} answered with {what}", endpoint.host());
     RequestError::new(message, format!("check {}", endpoint.base_url.name), Retry::Never, Kind::Response)
@@ -111,18 +106,18 @@ pub(super) fn unexpected(endpoint: &Endpoint, what: &str) -> RequestError {
 
 /// What a status other than 200 means, in the server's own words, and what to do about it.
 pub(super) fn refusal(
-    status: StatusCode,
-    headers: &HeaderMap,
+    Parts { status, headers, .. }: &Parts,
     body: &[u8],
     endpoint: &Endpoint,
     has_succeeded: bool,
     deadline: &Deadline,
 ) -> RequestError {
-    let json = Some(without_bom(body)).filter(|body| Cost::of(body).values <= MAX_REFUSAL);
+    let body = without_bom(body);
+    let json = Some(body).filter(|body| Cost::of(body).values <= MAX_REFUSAL);
     let answer: Value = json.and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
     let code = answer["error"]["code"].as_str().or(answer["error"]["type"].as_str());
     let has_no_quota = has_no_quota(body);
-    let retry = match retry::of_response(status, headers, has_succeeded, SystemTime::now()) {
+    let retry = match retry::of_response(*status, headers, has_succeeded, SystemTime::now()) {
         Retry::RateLimited(_) if has_no_quota => Retry::Later,
         retry => retry,
     };
@@ -134,9 +129,7 @@ pub(super) fn refusal(
         (number, _) => advice(number, code, from_api, endpoint),
     };
     let number = status.as_u16();
-    let words = own_words(&answer, &body[..body.len().min(MAX_PAGE)])
-        .map(|words| quote(&words, &endpoint.secrets))
-        .unwrap_or_default();
+    let words = own_words(&answer, body).map(|words| quote(&words, &endpoint.secrets)).unwrap_or_default();
     // Many pages have the status in their title.
     let words = words.strip_prefix(&number.to_string()).unwrap_or(&words).trim().trim_end_matches('.');
     let words = if words.is_empty() { status.canonical_reason().unwrap_or_default() } else { words };
@@ -161,10 +154,7 @@ fn advice(status: u16, code: Option<&str>, from_api: bool, endpoint: &Endpoint) 
         (400..=499, Some("incorrect_hostname")) => {
             format!("set {base_url} to the address of the project's region, such as https://us.api.openai.com/v1")
         }
-        (400..=499, Some(code)) if code.contains("certificate") => match endpoint.client_certificate {
-            Some(_) => format!("check {CERTIFICATE_VARIABLE}"),
-            None => format!("set {CERTIFICATE_VARIABLE} and {KEY_VARIABLE}"),
-        },
+        (400..=499, Some(code)) if code.contains("certificate") => endpoint.certificate_advice(),
         (301 | 302 | 303 | 307 | 308, _) => {
             format!("redirects are not followed: set {base_url} to the API's own address")
         }
@@ -186,7 +176,7 @@ fn advice(status: u16, code: Option<&str>, from_api: bool, endpoint: &Endpoint) 
     if names_headers { format!("{advice}; check OPENAI_CUSTOM_HEADERS too") } else { advice }
 }
 
-/// Whether it is not the rate that is over its limit: the API's error code, or its words within a gateway's own error
+/// Whether the quota is used up, and not the rate too high: the API's error code, or its words within a gateway's own error
 /// (OpenAI's guide to error codes, "429 - You exceeded your current quota").
 fn has_no_quota(body: &[u8]) -> bool {
     let body = String::from_utf8_lossy(body).to_ascii_lowercase();
@@ -199,62 +189,12 @@ pub(super) fn rate_limit_advice(pause: Option<Duration>, deadline: &Deadline) ->
     format!("reduce the request rate{}", more_time.unwrap_or_default())
 }
 
-/// What a server says of a refusal: in the API's form, in that of OAuth (RFC 6749, section 5.2), in those of gateways, of AWS and of FastAPI, as the title of a page,
-/// or as plain text.
-fn own_words(answer: &Value, body: &[u8]) -> Option<String> {
-    if let (Some(error), Some(description)) = (answer["error"].as_str(), answer["error_description"].as_str()) {
-        return Some(format!("{error}: {description}"));
-    }
-    let in_json = non_empty(answer["error"]["message"].as_str()).or_else(|| words(answer));
-    in_json.or_else(|| title(&String::from_utf8_lossy(body))).or_else(|| first_line(body))
-}
-
-/// The words in a JSON value, by the names that servers give them.
-fn words(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => non_empty(Some(text)),
-        Value::Array(items) => items.iter().find_map(words),
-        Value::Object(object) => match non_empty(value["msg"].as_str()) {
-            Some(text) => Some(location(&value["loc"]) + &text),
-            None => ["error", "message", "Message", "detail", "errors", "error_description"]
-                .iter()
-                .find_map(|name| words(object.get(*name)?)),
-        },
-        _ => None,
-    }
-}
-
-/// Where in the request FastAPI found a mistake, such as `query.limit: `.
-fn location(loc: &Value) -> String {
-    let part = |part: &Value| part.as_str().map_or_else(|| part.to_string(), ToOwned::to_owned);
-    let parts: Vec<_> = loc.as_array().into_iter().flatten().map(part).collect();
-    if parts.is_empty() { String::new() } else { format!("{}: ", parts.join(".")) }
-}
-
-/// The title of a page.
-fn title(page: &str) -> Option<String> {
-    let title = &page[page.to_ascii_lowercase().find("<title")?..];
-    Some(title.split(['>', '<']).nth(2)?.to_owned())
-}
-
-/// The first line of a short plain text.
-fn first_line(body: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(without_bom(body)).ok().filter(|text| text.len() <= MAX_PLAIN_TEXT)?.trim();
-    let is_plain =
-        !text.starts_with(['<', '{', '[', '"']) && text.chars().all(|c| !c.is_control() || c.is_whitespace());
-    non_empty(text.lines().next().filter(|_| is_plain))
-}
-
-fn non_empty(text: Option<&str>) -> Option<String> {
-    text.filter(|text| !text.trim().is_empty()).map(ToOwned::to_owned)
-}
-
 /// The body without the byte order mark that some gateways put before it.
 fn without_bom(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
-/// For the message: what the API's support needs. Azure has its own name for it.
+/// The request ID, which the API's support needs. Azure has its own name for it.
 fn request_id(headers: &HeaderMap, endpoint: &Endpoint) -> Option<String> {
     let id = ["x-request-id", "apim-request-id"].into_iter().find_map(|name| header(headers, name, endpoint))?;
     Some(format!("request ID {id}"))

@@ -19,15 +19,33 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 /// As long as the longest wait. A time that is much further away is more than an `Instant` can hold.
 const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// What is counted of one request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    /// How often it was sent.
+    pub(super) attempts: u32,
+    retries: u32,
+    /// How often it was answered with 503 without `Retry-After`.
+    unavailable: u32,
+    /// How often a new access token was wanted for it.
+    renewals: u32,
+}
+
+impl Counts {
+    /// Counts an attempt that failed with this error.
+    pub(super) fn add(&mut self, error: &RequestError) {
+        self.attempts += u32::from(!matches!(error.kind, Kind::Connection | Kind::Stale));
+        self.retries += u32::from(costs_a_retry(error));
+        self.unavailable += u32::from(is_unavailable(error));
+        self.renewals += u32::from(error.retry == Retry::NewToken);
+    }
+}
+
 /// What is known when an attempt fails.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Situation {
-    /// How often the request was retried before.
-    pub(super) retries: u32,
-    /// How often the request was answered with 503 before, without `Retry-After`.
-    pub(super) unavailable: u32,
-    /// How often it was sent again with a new access token.
-    pub(super) renewals: u32,
+    /// What was counted of the request before.
+    pub(super) counts: Counts,
     /// How often in a row the connection failed before.
     pub(super) failures: u32,
     /// Whether any request of the batch has been answered.
@@ -64,7 +82,7 @@ pub(super) enum NextRequest {
 
 /// Decides what comes after an attempt failed with this error. A pause that does not fit into the time left is not begun.
 pub(super) fn after(error: &RequestError, situation: &Situation) -> Next {
-    let Situation { retries, renewals, failures, left, jitter, .. } = *situation;
+    let Situation { counts: Counts { retries, unavailable, renewals, .. }, failures, left, jitter, .. } = *situation;
     let fitting = |pause: Duration| Some(pause).filter(|pause| *pause < left);
     let pause = match (error.kind, error.retry) {
         // The exchange has had retries of its own.
@@ -72,8 +90,8 @@ pub(super) fn after(error: &RequestError, situation: &Situation) -> Next {
         (_, Retry::NewToken) => (renewals < MAX_RENEWALS).then_some(Duration::ZERO),
         // It never reached the server, so another connection may send it at once.
         (Kind::Connection | Kind::Stale, _) => Some(Duration::ZERO),
-        // The rate limit of a server that does not say so; but a job that always gets it is no matter of the rate.
-        (_, Retry::RateLimited(_)) if is_unavailable(error) && situation.unavailable + 1 >= MAX_UNAVAILABLE => None,
+        // Some servers limit the rate without saying so; but for a job that always gets it, the rate is not the reason.
+        (_, Retry::RateLimited(_)) if is_unavailable(error) && unavailable + 1 >= MAX_UNAVAILABLE => None,
         (_, Retry::RateLimited(_)) => fitting(situation.held_back),
         (_, Retry::After(pause)) if retries < MAX_RETRIES => fitting(pause.unwrap_or_else(|| backoff(retries, jitter))),
         _ => None,
@@ -98,19 +116,19 @@ pub(super) fn after(error: &RequestError, situation: &Situation) -> Next {
 }
 
 /// Whether an attempt that failed with this error costs the request one of its retries.
-pub(super) fn costs_a_retry(error: &RequestError) -> bool {
+fn costs_a_retry(error: &RequestError) -> bool {
     !matches!(error.kind, Kind::Connection | Kind::Stale)
         && !matches!(error.retry, Retry::RateLimited(_) | Retry::NewToken)
 }
 
 /// Whether the answer was 503, and named no pause.
-pub(super) fn is_unavailable(error: &RequestError) -> bool {
+fn is_unavailable(error: &RequestError) -> bool {
     matches!(error.kind, Kind::Status { status: 503, .. })
         && matches!(error.retry, Retry::RateLimited(None) | Retry::After(None))
 }
 
 /// What may help after a response with this status. 503 means a rate limit if the server names a pause, or if requests of
-/// the run have succeeded: nginx's `limit_req` answers so unless it is told otherwise.
+/// the run have succeeded: nginx's `limit_req` answers so by default.
 pub(super) fn of_response(status: StatusCode, headers: &HeaderMap, has_succeeded: bool, now: SystemTime) -> Retry {
     let is_transient = matches!(status.as_u16(), 408 | 409 | 429 | 500 | 502..);
     match text(headers, "x-should-retry") {
@@ -128,7 +146,7 @@ pub(super) fn of_response(status: StatusCode, headers: &HeaderMap, has_succeeded
     }
 }
 
-/// The pause that a server names, in one of three ways. A pause of nothing, or until a past date, is none.
+/// The pause that a server names, in one of three ways. `None` for a pause of nothing, or until a past date.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let number = |name, unit: f64| {
         let number: f64 = text(headers, name)?.parse().ok()?;
@@ -145,7 +163,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// The pause before retry number `retry`, from 0. `jitter`, from 0 to 1, takes up to a quarter off, so that requests
 /// that failed together do not come back together.
-pub(super) fn backoff(retry: u32, jitter: f64) -> Duration {
+fn backoff(retry: u32, jitter: f64) -> Duration {
     let pause = FIRST_BACKOFF.saturating_mul(1 << retry.min(16)).min(LONGEST_BACKOFF);
     pause.mul_f64(1.0 - jitter / 4.0)
 }
@@ -172,13 +190,16 @@ mod tests {
         let transient = Retry::After(None);
         let named = |millis| Retry::After(Some(Duration::from_millis(millis)));
         let status = |status, from_api| Kind::Status { status, from_api };
-        let third = Situation { retries: 2, failures: 2, ..first };
+        let retried = |retries| Counts { retries, ..Counts::default() };
+        let third = Situation { counts: retried(2), failures: 2, ..first };
         let answered = Situation { any_answered: true, ..third };
         let others_work = Situation { others_work: true, ..answered };
         let late = Situation { left: millis(500), ..first };
         let succeeded = Situation { has_succeeded: true, ..first };
         let held_back = |held_back| Situation { held_back: millis(held_back), ..third };
-        let rejected = |unavailable, millis| Situation { unavailable, ..held_back(millis) };
+        let rejected =
+            |unavailable, millis| Situation { counts: Counts { unavailable, ..retried(2) }, ..held_back(millis) };
+        let renewed = Counts { renewals: 2, ..Counts::default() };
         let named_limit = Retry::RateLimited(Some(millis(100)));
         for (kind, retry, situation, request, connection) in [
             // A connection that cannot be made: the request is free for others, and the connection pauses.
@@ -203,11 +224,11 @@ mod tests {
             (NoResponse, transient, others_work, End, Some(millis(2000))),
             (NoResponse, transient, late, End, None),
             (TimedOut, transient, first, Again(millis(500)), Some(millis(500))),
-            (TimedOut, transient, Situation { retries: 1, ..others_work }, Again(millis(1000)), None),
+            (TimedOut, transient, Situation { counts: retried(1), ..others_work }, Again(millis(1000)), None),
             (TimedOut, transient, answered, End, Some(millis(2000))),
             // A response, but not the one that was wanted.
             (status(502, false), transient, first, Again(millis(500)), Some(now)),
-            (status(502, false), transient, Situation { retries: 1, ..third }, Again(millis(1000)), Some(now)),
+            (status(502, false), transient, Situation { counts: retried(1), ..third }, Again(millis(1000)), Some(now)),
             (status(502, false), transient, third, End, Some(now)),
             (status(502, false), named(499), late, Again(millis(499)), Some(now)),
             (status(502, false), named(500), late, End, Some(now)),
@@ -224,7 +245,7 @@ mod tests {
             (status(429, false), Retry::RateLimited(None), rejected(99, 100), Again(millis(100)), Some(now)),
             // A new access token costs no retry.
             (status(401, true), Retry::NewToken, third, Again(now), Some(now)),
-            (status(401, true), Retry::NewToken, Situation { renewals: 2, ..first }, EndAll, Some(now)),
+            (status(401, true), Retry::NewToken, Situation { counts: renewed, ..first }, EndAll, Some(now)),
             (Kind::TokenExchange { is_refused: false }, transient, succeeded, EndAll, Some(millis(500))),
             (Kind::TokenExchange { is_refused: true }, Retry::Never, succeeded, EndAll, None),
             // What concerns all requests.

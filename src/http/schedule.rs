@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::deadline::Deadline;
 use super::error::{Kind, RequestError, Retry};
 use super::pacing::Pacing;
-use super::retry::{self, Next, NextRequest, Situation};
+use super::retry::{self, Counts, Next, NextRequest, Situation};
 use crate::text::duration;
 
 /// What has become of a connection.
@@ -53,25 +53,10 @@ pub(super) struct Schedule<T> {
 struct Tried<T> {
     /// The time before which it is not sent.
     due: Instant,
-    /// How often it was sent.
-    attempts: u32,
-    retries: u32,
-    /// How often it was answered with 503 without `Retry-After`.
-    unavailable: u32,
-    /// How often it was sent again with a new access token.
-    renewals: u32,
+    counts: Counts,
     /// Why the last attempt failed.
     error: Option<RequestError>,
     result: Option<Result<T, RequestError>>,
-}
-
-impl<T> Tried<T> {
-    fn count(&mut self, error: &RequestError) {
-        self.attempts += u32::from(!matches!(error.kind, Kind::Connection | Kind::Stale));
-        self.retries += u32::from(retry::costs_a_retry(error));
-        self.unavailable += u32::from(retry::is_unavailable(error));
-        self.renewals += u32::from(error.retry == Retry::NewToken);
-    }
 }
 
 impl<T> Schedule<T> {
@@ -80,15 +65,7 @@ impl<T> Schedule<T> {
             waiting: (0..requests).map(|index| (now, index)).collect(),
             under_way: 0,
             requests: (0..requests)
-                .map(|_| Tried {
-                    due: now,
-                    attempts: 0,
-                    retries: 0,
-                    unavailable: 0,
-                    renewals: 0,
-                    error: None,
-                    result: None,
-                })
+                .map(|_| Tried { due: now, counts: Counts::default(), error: None, result: None })
                 .collect(),
             answered: 0,
             connections,
@@ -144,9 +121,7 @@ impl<T> Schedule<T> {
         self.under_way -= 1;
         let tried = &mut self.requests[index];
         let situation = Situation {
-            retries: tried.retries,
-            unavailable: tried.unavailable,
-            renewals: tried.renewals,
+            counts: tried.counts,
             failures: connection.failures,
             any_answered: self.answered > 0,
             others_work: self.connections > 1 && self.answered > connection.answered,
@@ -154,14 +129,14 @@ impl<T> Schedule<T> {
             ..situation
         };
         let next = retry::after(&error, &situation);
-        tried.count(&error);
+        tried.counts.add(&error);
         match error.kind {
             Kind::Stale => {}
             kind if kind.is_answer() => (self.answered, connection.failures) = (self.answered + 1, 0),
             _ => connection.failures += 1,
         }
         // How often other connections took the same request depends on timing.
-        let attempts = if error.kind == Kind::Connection { connection.failures } else { tried.attempts };
+        let attempts = if error.kind == Kind::Connection { connection.failures } else { tried.counts.attempts };
         let error = with_attempts(error, attempts, &next, &self.deadline);
         match next.connection {
             Some(pause) => connection.not_before = Some(now + pause),

@@ -1,7 +1,7 @@
 //! The loop that every request of a run goes through, one or a thousand: it sends what `schedule` says is due, over several
 //! connections at once, and is the only place that waits.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,10 +33,10 @@ pub(super) fn get_all<T: Send>(
         let spawn = |_: &usize| thread::Builder::new().spawn_scoped(scope, work).is_ok();
         // This thread works too: one request needs no other thread, and many can do with those that start.
         let started = (1..connections).take_while(spawn).count() + 1;
-        the_loop.schedule().connections -= connections.saturating_sub(started);
+        the_loop.schedule.lock().unwrap().connections -= connections.saturating_sub(started);
         work();
     });
-    the_loop.schedule.into_inner().unwrap_or_else(PoisonError::into_inner).into_results()
+    the_loop.schedule.into_inner().unwrap().into_results()
 }
 
 struct Loop<'a, T> {
@@ -58,7 +58,7 @@ impl<T> Loop<'_, T> {
                 Ok(answer) => {
                     client.pacing.accepted(Instant::now());
                     client.note_success();
-                    self.schedule().succeeded(index, &mut connection, answer);
+                    self.schedule.lock().unwrap().succeeded(index, &mut connection, answer);
                 }
                 Err(error) => {
                     let now = Instant::now();
@@ -71,7 +71,7 @@ impl<T> Loop<'_, T> {
                         jitter: fastrand::f64(),
                         ..Situation::default()
                     };
-                    self.schedule().failed(index, &mut connection, error, situation, now);
+                    self.schedule.lock().unwrap().failed(index, &mut connection, error, situation, now);
                 }
             }
             self.changed.notify_all();
@@ -80,7 +80,7 @@ impl<T> Loop<'_, T> {
 
     /// The request that a connection sends next; `None` if there is none. Waits while one may still come back.
     fn take(&self, connection: &mut Connection) -> Option<usize> {
-        let mut schedule = self.schedule();
+        let mut schedule = self.schedule.lock().unwrap();
         loop {
             let pause = match schedule.next(connection, &self.client.pacing, Instant::now()) {
                 Step::Send(index) => return Some(index),
@@ -92,12 +92,8 @@ impl<T> Loop<'_, T> {
                     continue;
                 }
             };
-            schedule = self.changed.wait_timeout(schedule, pause).unwrap_or_else(PoisonError::into_inner).0;
+            schedule = self.changed.wait_timeout(schedule, pause).unwrap().0;
         }
-    }
-
-    fn schedule(&self) -> MutexGuard<'_, Schedule<T>> {
-        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,9 +3,12 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
+use super::api::Api;
+use super::deadline::Deadline;
 use crate::endpoint::{Endpoint, Overrides};
 
 /// Starts a server that answers with `answer` of the path and query, and returns its address.
@@ -37,4 +40,12 @@ pub fn endpoint(host: &str) -> Endpoint {
 pub fn endpoint_at(base_url: &str) -> Endpoint {
     let overrides = Overrides { base_url: Some(base_url), allow_http: true, ..Overrides::default() };
     Endpoint::new(overrides, &|name| (name == "OPENAI_API_KEY").then(|| "not-a-real-key".into())).unwrap()
+}
+
+/// Calls the API, which gives this answer to every request.
+pub fn with_api<T>(answer: Value, call: impl Fn(&Api, &Deadline) -> T) -> T {
+    let address = start(move |_| answer.clone());
+    let endpoint = endpoint(&address.to_string());
+    let timeout = Duration::from_secs(60);
+    call(&Api::new(&endpoint, None, timeout), &Deadline::timeout(timeout))
 }

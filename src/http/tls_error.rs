@@ -4,7 +4,7 @@ use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, OtherError};
 
 use super::error::{Kind, RequestError, Retry};
-use crate::endpoint::{CERTIFICATE_VARIABLE, Endpoint, KEY_VARIABLE};
+use crate::endpoint::{CERTIFICATE_VARIABLE, Endpoint};
 use crate::text::{Secrets, format_date, quote_at_most};
 
 /// What is wrong, and what to do about it.
@@ -23,8 +23,6 @@ const BAD_SIGNATURE: (&str, &str) = (
 const WRONG_PURPOSE: (&str, &str) =
     ("its certificate is not meant for a server", "have it reissued with the extended key usage serverAuth");
 const REVOKED: (&str, &str) = ("its certificate has been revoked", "have it replaced");
-const FROM_PROXY: (&str, &str) =
-    ("it requires a client certificate, which this program sends to no proxy", "have it accept clients without one");
 const OLD_TLS: (&str, &str) = (
     "it supports no version or cipher suite of TLS that this program does",
     "have it support TLS 1.2 or 1.3 with a modern cipher suite",
@@ -86,11 +84,13 @@ fn client_certificate(alert: AlertDescription, source: &str, endpoint: &Endpoint
     use AlertDescription::{CertificateExpired, CertificateRequired, CertificateRevoked, UnknownCA};
 
     if source != endpoint.base_url.name {
-        return explained(FROM_PROXY);
+        return explained((
+            "it requires a client certificate, which this program sends to no proxy",
+            "have it accept clients without one",
+        ));
     }
     if endpoint.client_certificate.is_none() {
-        let advice = format!("set {CERTIFICATE_VARIABLE} and {KEY_VARIABLE}");
-        return ("it requires a client certificate".into(), advice);
+        return ("it requires a client certificate".into(), endpoint.certificate_advice());
     }
     let (reason, advice) = match alert {
         CertificateExpired => ("it says that the client certificate has expired", "have it renewed"),
@@ -106,11 +106,7 @@ fn client_certificate(alert: AlertDescription, source: &str, endpoint: &Endpoint
 }
 
 fn refused(endpoint: &Endpoint) -> Explanation {
-    let certificate = if endpoint.client_certificate.is_some() {
-        format!("check {CERTIFICATE_VARIABLE}")
-    } else {
-        format!("set {CERTIFICATE_VARIABLE} and {KEY_VARIABLE}")
-    };
+    let certificate = endpoint.certificate_advice();
     let kinds = "with a modern cipher suite and an RSA, P-256, P-384 or Ed25519 certificate";
     (
         "it requires another client certificate than it got, or has no cipher suite or kind of certificate in common with \

@@ -1,7 +1,7 @@
 //! The access token of a run: one, however many requests are sent at once. It is minted when it is first needed, and again
 //! before it expires or once the API no longer accepts it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::deadline::Deadline;
@@ -72,7 +72,7 @@ impl<'a> Tokens<'a> {
     /// The token for a request. While one is minted, others wait for it, and share it or the error.
     pub(super) fn token(&self, deadline: &Deadline) -> Result<Token, RequestError> {
         let start = Instant::now();
-        let mut state = self.state();
+        let mut state = self.state.lock().unwrap();
         let now = Instant::now();
         if let Some(token) = state.token.as_ref().filter(|token| !token.needs_renewal(now)) {
             return Ok(token.clone());
@@ -104,7 +104,7 @@ impl<'a> Tokens<'a> {
 
     /// Notes what became of a request with this token. After a 401, a new one may help if the API had accepted this one.
     pub(super) fn note<T>(&self, used: &Token, result: Result<T, RequestError>) -> Result<T, RequestError> {
-        let mut state = self.state();
+        let mut state = self.state.lock().unwrap();
         // `None` if it has been replaced since.
         let current = state.token.as_mut().filter(|token| token.number == used.number);
         match (result, current) {
@@ -123,10 +123,6 @@ impl<'a> Tokens<'a> {
             }
             (result, _) => result,
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

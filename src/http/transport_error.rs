@@ -192,7 +192,7 @@ fn rustls_error(error: &Error) -> Option<&rustls::Error> {
     }
 }
 
-/// The system's own words, where they are the same everywhere those of this program.
+/// The system's own words, or this program's for an error that is the same on every system.
 fn reason(error: &Error) -> String {
     match error {
         Error::ConnectProxyFailed(_) => "the connection was closed".into(),

@@ -1,6 +1,6 @@
 //! What a run keeps of the API's answers: a server may send as much as it likes, but cannot exhaust the memory.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::{mem, slice};
 
 use serde_json::Value;
@@ -95,7 +95,7 @@ pub struct TooMuch {
 impl Budget {
     /// Counts an answer, before anything is built of it.
     pub fn take(&self, cost: Cost) -> Result<Charge, TooMuch> {
-        let mut kept = self.kept();
+        let mut kept = self.0.lock().unwrap();
         let mut sum = kept.cost;
         sum.add(cost);
         let what = match sum {
@@ -109,10 +109,6 @@ impl Budget {
         };
         Err(TooMuch { what, kept: kept.answers })
     }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Charge {
@@ -124,7 +120,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        let mut kept = self.budget.kept();
+        let mut kept = self.budget.0.lock().unwrap();
         kept.answers -= 1;
         kept.cost.bytes -= self.cost.bytes;
         kept.cost.values -= self.cost.values;

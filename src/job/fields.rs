@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::view::{Fits, Flat, View};
 
-use Kind::{Flag, Json, Map, Number, Objects, Text, Texts};
+use FieldType::{Flag, Json, Map, Number, Objects, Text, Texts};
 
 /// A documented attribute of a job.
 pub struct Field {
@@ -18,12 +18,12 @@ pub struct Field {
     is_looked_up: bool,
     /// Where some servers have it instead, as a string.
     alternative: Option<&'static str>,
-    pub kind: Kind,
+    pub field_type: FieldType,
 }
 
 /// What the API documents a field to be. In `job`, a value of any other type counts as null.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Kind {
+pub enum FieldType {
     Text,
     Number,
     Flag,
@@ -99,8 +99,8 @@ pub const CHECKPOINT_FIELDS: &[Field] = &[
     field("metrics.full_valid_mean_token_accuracy", Number),
 ];
 
-const fn field(path: &'static str, kind: Kind) -> Field {
-    Field { path, source: path, is_looked_up: false, alternative: None, kind }
+const fn field(path: &'static str, field_type: FieldType) -> Field {
+    Field { path, source: path, is_looked_up: false, alternative: None, field_type }
 }
 
 impl Field {
@@ -117,14 +117,13 @@ impl Field {
     }
 
     /// The value in the API's answer, or in what was looked up. The hyperparameters at the top are those used, wherever
-    /// the API states them: newer answers have `"auto"` or nothing there, and the numbers under the job's method.
+    /// the API has them: newer answers have `"auto"` or nothing there, and the numbers under the job's method.
     pub fn value<'a>(&self, api: &'a Value, looked_up: &'a Value) -> Option<&'a Value> {
         if self.is_looked_up {
             return get(looked_up, self.source);
         }
         let value = get(api, self.source).filter(|value| !value.is_null());
-        let is_stated = value.is_some_and(|value| value != "auto");
-        if is_stated {
+        if value.is_some_and(|value| value != "auto") {
             return value;
         }
         if self.source.starts_with("hyperparameters.") {
@@ -135,7 +134,7 @@ impl Field {
     }
 }
 
-impl Kind {
+impl FieldType {
     /// The value as a string, as Terraform's external data source takes it.
     pub fn flat(self, value: Option<&Value>) -> Flat<'_> {
         match (value, self) {
@@ -211,7 +210,7 @@ pub fn typed<'a>(table: &'a [Field], api: &'a Value, looked_up: &'a Value) -> Vi
     };
     for field in table {
         let (parents, name) = field.path.rsplit_once('.').unwrap_or(("", field.path));
-        insert(parents.into(), name.into(), field.kind.typed(field.value(api, looked_up)));
+        insert(parents.into(), name.into(), field.field_type.typed(field.value(api, looked_up)));
     }
     for Added { parents, name, value } in added(table, api) {
         insert(parents.into(), name, View::Api(value));

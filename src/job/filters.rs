@@ -9,7 +9,7 @@ use super::job::{Job, is_same_status};
 const SHOWN: usize = 3;
 const MAX_SHOWN: usize = 500;
 
-/// What a job must have, exactly. Every job matches where nothing is given.
+/// What a job must have, exactly. Every job matches if nothing is given.
 #[derive(Default)]
 pub struct Filters {
     pub model: Option<String>,
@@ -22,22 +22,26 @@ pub struct Filters {
 impl Filters {
     /// The names of the filters that a job does not match, with what it has instead.
     pub fn mismatches<'a>(&self, job: &'a Job) -> Vec<(&'static str, &'a str)> {
-        let attributes = [
+        let mut mismatches = Vec::new();
+        for (name, wanted, actual) in [
             ("model", &self.model, job.api()["model"].as_str()),
             ("status", &self.status, job.api()["status"].as_str()),
             ("suffix", &self.suffix, job.suffix()),
-        ];
-        let is_unmet = |name: &str, wanted: &str, actual: Option<&str>| match (name, actual) {
-            ("status", Some(actual)) => !is_same_status(wanted, actual),
-            _ => Some(wanted) != actual,
-        };
-        let attributes = attributes
-            .into_iter()
-            .filter(|(name, wanted, actual)| wanted.as_ref().is_some_and(|wanted| is_unmet(name, wanted, *actual)));
-        let attributes = attributes.map(|(name, _, actual)| (name, actual.unwrap_or("none")));
+        ] {
+            let is_met = match (wanted, actual) {
+                (None, _) => true,
+                (Some(wanted), Some(actual)) if name == "status" => is_same_status(wanted, actual),
+                (Some(wanted), actual) => actual == Some(wanted),
+            };
+            if !is_met {
+                mismatches.push((name, actual.unwrap_or("none")));
+            }
+        }
         // An API that does not know the parameter sends all jobs.
-        let metadata = self.metadata.iter().any(|(key, value)| job.api()["metadata"][key] != value.as_str());
-        attributes.chain(metadata.then_some(("metadata", "other"))).collect()
+        if self.metadata.iter().any(|(key, value)| job.api()["metadata"][key] != value.as_str()) {
+            mismatches.push(("metadata", "other"));
+        }
+        mismatches
     }
 }
 
@@ -133,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_mismatch_is_told() {
+    fn the_nearest_mismatch_is_shown() {
         let filters = Filters { status: Some("running".into()), suffix: Some("s".into()), ..Filters::default() };
         let mut mismatches = Mismatches::default();
         for (status, suffix) in [("failed", "s"), ("succeeded", "s"), ("running", "t"), ("failed", "t")] {

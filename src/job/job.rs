@@ -57,7 +57,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// None if this is not a fine-tuning job with an ID.
+    /// `None` if this is not a fine-tuning job with an ID.
     pub fn new(api: Value) -> Option<Self> {
         let is_job = api["object"] == "fine_tuning.job" && api["id"].as_str().is_some_and(is_id);
         is_job.then_some(Job { api, looked_up: Value::Null, _charge: None })
@@ -72,7 +72,7 @@ impl Job {
         &self.api
     }
 
-    /// What was looked up on request: null, or an object.
+    /// What was looked up on request: null or an object.
     pub fn looked_up(&self) -> &Value {
         &self.looked_up
     }
@@ -91,7 +91,7 @@ impl Job {
         self.api["fine_tuned_model"].as_str().filter(|model| !model.is_empty())
     }
 
-    /// The base model, also where the job went on from a fine-tuned one.
+    /// The base model, also if the job went on from a fine-tuned one.
     pub fn base_model(&self) -> &str {
         base_of(self.api["model"].as_str().unwrap_or_default())
     }

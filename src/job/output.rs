@@ -8,7 +8,7 @@ use std::slice;
 use anyhow::{Context, Result, ensure};
 use serde::{Serialize, Serializer};
 
-use super::fields::{Added, FIELDS, Field, Kind, added, typed};
+use super::fields::{Added, FIELDS, Field, FieldType, added, typed};
 use super::job::Job;
 use super::view::{Flat, View};
 use crate::text::{JsonText, write_json};
@@ -149,13 +149,13 @@ impl Serialize for Views<'_> {
 /// The job's attributes as a map of strings, which is all that Terraform's external data source takes.
 fn flat(job: &Job) -> BTreeMap<Cow<'_, str>, Flat<'_>> {
     let (api, looked_up) = (job.api(), job.looked_up());
-    let value = |field: &Field| field.kind.flat(field.value(api, looked_up));
+    let value = |field: &Field| field.field_type.flat(field.value(api, looked_up));
     let mut flat: BTreeMap<_, _> = FIELDS.iter().map(|field| (flat_key(field.path).into(), value(field))).collect();
     flat.insert("job".into(), Flat::Later(Box::new(|| view(job))));
     flat.insert("raw_json".into(), Flat::Json(View::Api(api)));
     for Added { parents, name, value } in added(FIELDS, api) {
         let key = if parents.is_empty() { name } else { Cow::Owned(flat_key(&parents) + &name) };
-        flat.entry(key).or_insert_with(|| Kind::Json.flat(Some(value)));
+        flat.entry(key).or_insert_with(|| FieldType::Json.flat(Some(value)));
     }
     flat
 }
@@ -306,13 +306,13 @@ mod tests {
             prop_assert_eq!(shape(&job, ""), shape(&serde_json::to_value(typed(FIELDS, &json!({}), &Value::Null)).unwrap(), ""));
             for field in FIELDS {
                 let value = job.pointer(&format!("/{}", field.path.replace('.', "/"))).unwrap();
-                let fits = match field.kind {
-                    Kind::Text | Kind::Json => value.is_string() || value.is_null(),
-                    Kind::Number => value.is_number() || value.is_null(),
-                    Kind::Flag => value.is_boolean() || value.is_null(),
-                    Kind::Texts => value.as_array().unwrap().iter().all(|item| item.is_string() || item.is_null()),
-                    Kind::Objects => value.as_array().unwrap().iter().all(|item| item.is_object() || item.is_null()),
-                    Kind::Map => value.as_object().unwrap().values().all(|item| item.is_string() || item.is_null()),
+                let fits = match field.field_type {
+                    FieldType::Text | FieldType::Json => value.is_string() || value.is_null(),
+                    FieldType::Number => value.is_number() || value.is_null(),
+                    FieldType::Flag => value.is_boolean() || value.is_null(),
+                    FieldType::Texts => value.as_array().unwrap().iter().all(|item| item.is_string() || item.is_null()),
+                    FieldType::Objects => value.as_array().unwrap().iter().all(|item| item.is_object() || item.is_null()),
+                    FieldType::Map => value.as_object().unwrap().values().all(|item| item.is_string() || item.is_null()),
                 };
                 prop_assert!(fits, "{}: {value}", field.path);
             }

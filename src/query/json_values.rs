@@ -62,7 +62,7 @@ impl List {
     /// Each once, in the order in which they are given.
     ///
     /// # Errors
-    /// The value is no list, is too long, or has in it what should not be there. A null is an error, as a guard of nothing
+    /// The value is no list, is too long, or has an item that should not be there. A null is an error, as a guard of nothing
     /// would always pass.
     pub(super) fn parse(&self, query: &Query) -> Result<Vec<String>> {
         let List { key, most, many, .. } = *self;

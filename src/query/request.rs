@@ -86,7 +86,8 @@ impl Request {
 fn selector(query: &Query) -> Result<Selector> {
     let mut given = Vec::new();
     for key in KEYS {
-        if is_given(query, key)? {
+        let is_given = if key.form == Form::Flag { flag(query, key.name)? } else { query.get(key.name).is_some() };
+        if is_given {
             given.push(key);
         }
     }
@@ -110,10 +111,6 @@ fn selector(query: &Query) -> Result<Selector> {
         "model_ids" => Ok(Selector::Models(MODEL_IDS.parse(query)?)),
         _ => Ok(Selector::List { filters: filters(query)?, limit: limit(query)? }),
     }
-}
-
-fn is_given(query: &Query, key: &Key) -> Result<bool> {
-    if key.form == Form::Flag { flag(query, key.name) } else { Ok(query.get(key.name).is_some()) }
 }
 
 /// Such as `a, b or c`.

@@ -20,7 +20,7 @@ pub fn read_all(api: &Api, ids: &[&str], deadline: &Deadline) -> Result<Vec<Job>
     if errors.is_empty() { Ok(jobs) } else { Err(could_not_read(ids.len(), &errors)) }
 }
 
-/// Why some of `count` jobs could not be read: each reason once, and advice once where it is the same for all.
+/// Why some of `count` jobs could not be read: each reason once, and advice once if it is the same for all.
 pub(super) fn could_not_read(count: usize, errors: &[(&str, RequestError)]) -> Error {
     if let ([(id, error)], 1) = (errors, count) {
         return anyhow!("could not read fine-tuning job {id}: {error}");

@@ -24,7 +24,7 @@ pub fn look_up(job: &mut Job, api: &Api, deadline: &Deadline) -> Result<()> {
         |checkpoint: &Value| ["created_at", "step_number"].map(|key| checkpoint[key].as_f64().unwrap_or_default());
     checkpoints.sort_by(|one, other| age(other).partial_cmp(&age(one)).unwrap_or(Ordering::Equal));
     let typed = |checkpoint| serde_json::to_value(typed(CHECKPOINT_FIELDS, &checkpoint, &Value::Null));
-    // One after the other, so that no two copies of all are kept.
+    // They are replaced one after the other, so that no two copies of all are kept.
     job.set_checkpoints(checkpoints.into_iter().map(typed).collect::<Result<_, _>>()?);
     Ok(())
 }
@@ -48,7 +48,7 @@ mod tests {
         });
         let endpoint = test_server::endpoint(&address.to_string());
         let mut job = Job::new(json!({ "object": "fine_tuning.job", "id": "a" })).unwrap();
-        look_up(&mut job, &Api::new(&endpoint, TIMEOUT), &Deadline::timeout(TIMEOUT))?;
+        look_up(&mut job, &Api::new(&endpoint, None, TIMEOUT), &Deadline::timeout(TIMEOUT))?;
         Ok(job.looked_up()["checkpoints"].clone())
     }
 

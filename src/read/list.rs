@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 
 use crate::http::{Api, Deadline};
 use crate::job::{Filters, Job, Mismatches};
+use crate::text::quote;
 
 /// The longest list that is read: a server could go on without end.
 const MAX_PAGES: usize = 1000;
@@ -19,7 +20,9 @@ const MAX_LISTED: usize = 100_000;
 pub fn most_recent(api: &Api, filters: &Filters, deadline: &Deadline) -> Result<Job> {
     let mut mismatches = Mismatches::default();
     let (mut jobs, _) = search(api, filters, 1, deadline, &mut mismatches)?;
-    jobs.pop().ok_or_else(|| anyhow!("{}: {mismatches}", api.quote(&format!("there is no fine-tuning job{filters}"))))
+    jobs.pop().ok_or_else(|| {
+        anyhow!("{}: {mismatches}", quote(&format!("there is no fine-tuning job{filters}"), api.secrets()))
+    })
 }
 
 /// The newest jobs that match, at most `limit`, and whether there may be more of them. A job that is listed twice counts
@@ -37,7 +40,7 @@ fn search(
     mismatches: &mut Mismatches,
 ) -> Result<(Vec<Job>, bool)> {
     let (mut jobs, mut after) = (Vec::new(), None);
-    // Of the IDs only the hashes, which are small whatever the server sends.
+    // Only the hashes of the IDs are kept: they are small whatever the server sends.
     let (mut seen, hasher) = (HashSet::new(), RandomState::new());
     for _ in 0..MAX_PAGES {
         let page = api.page(after.as_deref(), &filters.metadata, deadline);
@@ -45,11 +48,14 @@ fn search(
         after = page.jobs.last().map(|job| job.id().to_owned());
         let seen_before = seen.len();
         for job in page.jobs {
-            if seen.insert(hasher.hash_one(job.id())) {
-                match filters.mismatches(&job) {
-                    mismatch if !mismatch.is_empty() => mismatches.add(&mismatch),
-                    _ => jobs.push(job),
-                }
+            if !seen.insert(hasher.hash_one(job.id())) {
+                continue;
+            }
+            let mismatch = filters.mismatches(&job);
+            if mismatch.is_empty() {
+                jobs.push(job);
+            } else {
+                mismatches.add(&mismatch);
             }
         }
         if jobs.len() >= limit || !page.has_more {
@@ -97,7 +103,7 @@ mod tests {
         });
         let endpoint = test_server::endpoint(&address.to_string());
         let timeout = Duration::from_secs(60);
-        let found = list(&Api::new(&endpoint, timeout), &filters, limit, &Deadline::timeout(timeout));
+        let found = list(&Api::new(&endpoint, None, timeout), &filters, limit, &Deadline::timeout(timeout));
         let requests = requests.lock().unwrap().clone();
         (found, requests)
     }
@@ -132,7 +138,7 @@ mod tests {
         let address = test_server::start(move |path| pages(path.split_once("&after=").map(|(_, after)| after)));
         let endpoint = test_server::endpoint(&address.to_string());
         let timeout = Duration::from_secs(60);
-        call(&Api::new(&endpoint, timeout), &Deadline::timeout(timeout))
+        call(&Api::new(&endpoint, None, timeout), &Deadline::timeout(timeout))
     }
 
     fn page(jobs: &[(&str, u64)], has_more: bool) -> Value {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::http::{Api, Deadline, Kind};
 use crate::job::{Job, base_of};
-use crate::text::{DAY, format_date};
+use crate::text::{DAY, format_date, quote_at_most};
 
 /// How much of a date that cannot be read is quoted, in characters.
 const MAX_QUOTED: usize = 100;
@@ -76,15 +76,14 @@ impl Models {
             }
             anyhow!("could not read the list of models: {error}")
         })?;
-        entries.iter().for_each(|entry| models.add(entry, |text| api.quote_at_most(text, MAX_QUOTED)));
+        entries.iter().for_each(|entry| models.add(entry, |text| quote_at_most(text, MAX_QUOTED, api.secrets())));
         Ok(models)
     }
 
     /// Adds an entry of the list; the first of several with one name counts.
     fn add(&mut self, entry: &Value, quote: impl Fn(&str) -> String) {
         let name = entry["id"].as_str().unwrap_or_default().to_owned();
-        let quoted = |value: &Value| quote(&value.to_string());
-        let shutdown = || shutdown(entry).map_err(|(field, value)| format!("{field} {}", quoted(value)));
+        let shutdown = || shutdown(entry).map_err(|(field, value)| format!("{field} {}", quote(&value.to_string())));
         self.0.entry(name).or_insert_with(shutdown);
     }
 
@@ -95,7 +94,7 @@ impl Models {
         models
     }
 
-    /// Stores in a job with a model whether that is in the list, and when it is shut down.
+    /// Stores in a job whether its model, if it has one, is in the list, and when that is shut down.
     ///
     /// # Errors
     /// A date that counts cannot be read.
@@ -126,7 +125,7 @@ impl Models {
         names.iter().map(text).collect()
     }
 
-    /// What is known about a model with this base. Its base's date counts where its own entry has none.
+    /// What is known about a model with this base. Its base's date counts if its own entry has none.
     ///
     /// # Errors
     /// A date that counts cannot be read: no guard must pass because the list has a form that is not known.

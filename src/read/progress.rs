@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::http::{Api, Deadline, Event};
-use crate::text::Terminal;
 use crate::text::stdout::sleep_while_read;
+use crate::text::{Line, Terminal};
 
 pub(super) struct Progress<'a> {
     api: &'a Api<'a>,
@@ -15,7 +15,7 @@ pub(super) struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    /// None where stderr is no terminal: Terraform would show all of it with an error.
+    /// `None` if stderr is no terminal: Terraform would show all of it with an error.
     pub(super) fn new(api: &'a Api<'a>) -> Option<Self> {
         Some(Progress { api, terminal: Terminal::new()?, newest: None })
     }
@@ -24,7 +24,7 @@ impl<'a> Progress<'a> {
     /// anybody still reads the result.
     pub(super) fn show(&mut self, status: &str, id: Option<&str>, pause: Duration) -> bool {
         let end = Instant::now() + pause;
-        self.terminal.show(&self.api.line(status));
+        self.terminal.show(&Line::new(status, self.api.secrets()));
         if let Some(id) = id {
             // Without its events the wait goes on.
             let events = self.api.events_since(id, self.newest.as_deref(), &Deadline::timeout(pause));

@@ -40,7 +40,7 @@ pub fn until_final(api: &Api, ids: &[&str], wait: Duration, timeout: Duration) -
     let start = Instant::now();
     let end = start + wait;
     let left = || end.saturating_duration_since(Instant::now());
-    // What the last poll has at least.
+    // The last poll has at least this time.
     let shortest_poll = SHORTEST_PAUSE.min(wait / 4);
     let mut jobs: Vec<_> = ids
         .iter()
@@ -54,6 +54,7 @@ pub fn until_final(api: &Api, ids: &[&str], wait: Duration, timeout: Duration) -
             pause: SHORTEST_PAUSE,
         })
         .collect();
+    let only_id = ids.first().copied().filter(|_| ids.len() == 1);
     let mut progress = Progress::new(api);
     let mut poll_all = false;
     loop {
@@ -74,7 +75,7 @@ pub fn until_final(api: &Api, ids: &[&str], wait: Duration, timeout: Duration) -
         poll_all = pause >= until_last;
         let pause = pause.min(until_last);
         let has_reader = match &mut progress {
-            Some(progress) => progress.show(&status(&jobs), only_id(ids), pause),
+            Some(progress) => progress.show(&status(&jobs), only_id, pause),
             None => sleep_while_read(pause),
         };
         ensure!(has_reader, "stdout has been closed, so the wait has ended");
@@ -142,16 +143,9 @@ fn next_pause(jobs: &[Waiting], now: Instant) -> Duration {
     waiting.map(|job| job.next_poll.saturating_duration_since(now)).min().unwrap_or_default()
 }
 
-/// The ID of the job that is waited for alone.
-fn only_id<'a>(ids: &[&'a str]) -> Option<&'a str> {
-    if let [id] = ids { Some(id) } else { None }
-}
-
 fn status(jobs: &[Waiting]) -> String {
     match jobs {
-        [waiting] => {
-            format!("{}: {}", waiting.id, waiting.progress.as_deref().unwrap_or("no response yet"))
-        }
+        [waiting] => format!("{}: {}", waiting.id, waiting.progress.as_deref().unwrap_or("no response yet")),
         _ => format!("{} of {} jobs are final", jobs.iter().filter(|job| job.is_final()).count(), jobs.len()),
     }
 }

@@ -12,8 +12,8 @@ pub fn commands(text: &str) -> impl Iterator<Item = usize> {
     pairs.map(|(place, _)| place + 2).filter(move |place| is_command(&text[*place..]))
 }
 
-/// The text with a blank in each command, which is none then and can still be read. A word counts like the beginning of a
-/// line, as Terraform wraps what it prints.
+/// The text with a blank in each command, which then commands nothing and can still be read. A word counts like the
+/// beginning of a line, as Terraform wraps what it prints.
 pub(super) fn without_commands(text: &str) -> String {
     let mut harmless = String::with_capacity(text.len());
     let mut commands = commands(text).peekable();

@@ -26,7 +26,7 @@ impl Line {
     const LONGEST: usize = 1000;
 
     pub fn new(text: &str, secrets: &Secrets) -> Self {
-        Line(harmless(text, Self::LONGEST, secrets))
+        Line(quote_at_most(text, Self::LONGEST, secrets))
     }
 }
 
@@ -41,15 +41,10 @@ pub fn quote(text: &str, secrets: &Secrets) -> String {
     quote_at_most(text, MAX_QUOTE, secrets)
 }
 
-/// The same with another limit, in characters.
-pub fn quote_at_most(text: &str, most: usize, secrets: &Secrets) -> String {
-    harmless(text, most, secrets)
-}
-
 /// The text in one line, at most so many characters of it, with `[redacted]` in place of secrets, and no power over who
 /// shows it. What cannot be seen goes first, as it could hide a secret; what redaction leaves could be a command; and a cut
 /// before redaction could leave most of a secret.
-fn harmless(text: &str, most: usize, secrets: &Secrets) -> String {
+pub fn quote_at_most(text: &str, most: usize, secrets: &Secrets) -> String {
     let (line, is_whole) = visible(text, MAX_TEXT);
     let mut line = secrets.redact(&line);
     if !is_whole {
@@ -84,7 +79,7 @@ pub fn duration(duration: Duration) -> String {
     if text.is_empty() { "0s".into() } else { text }
 }
 
-/// A point in time, in Unix seconds, as people read it; none beyond the year 9999.
+/// A point in time, in Unix seconds, as people read it; `None` beyond the year 9999.
 pub fn format_time(seconds: u64) -> Option<String> {
     let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
     let mut text = String::new();
@@ -97,7 +92,7 @@ pub fn format_date(seconds: u64) -> Option<String> {
     Some(format_time(seconds)?[..10].to_owned())
 }
 
-/// What follows the one job that a message names, where it holds for `count` of `total` jobs.
+/// What follows the one job that a message names, if the message holds for `count` of `total` jobs.
 pub fn and_others(count: usize, total: usize) -> String {
     if count == 1 { String::new() } else { format!(" (and {} more of {total} jobs)", count - 1) }
 }
@@ -128,7 +123,7 @@ mod tests {
         let long = format!("{}sk-0123456789", "x".repeat(MAX_QUOTE - 5));
         assert!(!quote(&long, &secrets).contains("sk-"));
         let longer = format!("{}sk-0123456789", "x".repeat(MAX_TEXT - 5));
-        assert!(!harmless(&longer, usize::MAX, &secrets).contains("sk-"));
+        assert!(!quote_at_most(&longer, usize::MAX, &secrets).contains("sk-"));
     }
 
     #[test]

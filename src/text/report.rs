@@ -29,8 +29,8 @@ pub fn usage(help: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Ends the run of a panic like that of any other error. The line names the place alone: a panic's own text may quote what
-/// a server sent.
+/// Ends the run of a panic like that of any other error, so that no lock is ever poisoned. The line names the place alone:
+/// a panic's own text may quote what a server sent.
 pub fn panic(panic: &PanicHookInfo) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let _ = writeln!(stderr(), "internal error at {place}: please report it, with the query");

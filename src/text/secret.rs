@@ -1,6 +1,6 @@
 //! Values that must never be shown: keys and tokens, and what is secret in custom headers.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, RwLock};
 
 use super::visible::visible;
 
@@ -49,7 +49,7 @@ impl Secrets {
     }
 
     fn insert(&self, text: &str, ends_run: bool) {
-        let mut secrets = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut secrets = self.0.write().unwrap();
         // In messages its blanks are folded.
         for text in [text, &visible(text, usize::MAX).0] {
             let known = Known { text: text.into(), decoded: decode(text.as_bytes()), ends_run };
@@ -65,13 +65,9 @@ impl Secrets {
         token.split('.').chain([token]).for_each(|part| self.add(Secret::new(part.to_owned())));
     }
 
-    fn all(&self) -> RwLockReadGuard<'_, Vec<Known>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The text with `[redacted]` wherever a secret stood.
     pub fn redact(&self, text: &str) -> String {
-        let secrets = self.all();
+        let secrets = self.0.read().unwrap();
         let mut redacted = String::with_capacity(text.len());
         let (mut shown, mut place) = (0, 0);
         while place < text.len() {
@@ -95,7 +91,7 @@ impl Secrets {
 
     /// Whether a JSON text contains a secret, in a string or as a name, that no result may contain.
     pub fn are_in_json(&self, json: &str) -> bool {
-        let all = self.all();
+        let all = self.0.read().unwrap();
         let secrets: Vec<_> = all.iter().filter(|known| known.ends_run).collect();
         let json = json.as_bytes();
         (0..json.len()).any(|place| {
@@ -108,7 +104,7 @@ impl Secrets {
 
     /// How many bytes a secret can take in a text, in any of its forms.
     pub(super) fn longest(&self) -> usize {
-        self.all().iter().map(|known| known.text.len() * LONGEST_ESCAPE).max().unwrap_or_default()
+        self.0.read().unwrap().iter().map(|known| known.text.len() * LONGEST_ESCAPE).max().unwrap_or_default()
     }
 }
 
