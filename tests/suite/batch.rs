@@ -101,7 +101,7 @@ fn a_rate_limit_holds_all_connections_back() {
 
 #[test]
 fn a_503_is_a_rate_limit_beside_answers_that_succeed() {
-    // As nginx's `limit_req` answers unless it is told otherwise.
+    // As nginx's `limit_req` answers unless the configuration says otherwise.
     let api = SampleApi::start();
     let (window, status) = (Duration::from_millis(20), "503 Service Unavailable");
     let rate_limit = RateLimit { requests: 1, window, retry_after_ms: None, status };
