@@ -32,10 +32,10 @@ pub fn is_same_status(one: &str, other: &str) -> bool {
 }
 
 /// The base model that a model's name begins with: `BASE` of OpenAI's `ft:BASE:my-org::AbCdEfGh` and of Azure's
-/// `BASE.ft-0123-suffix`. The name itself if it is none of these.
+/// `BASE.ft-0123-suffix`, or both, one within the other. The name itself if it is none of these.
 pub fn base_of(model: &str) -> &str {
-    let openai = model.strip_prefix("ft:").and_then(|rest| rest.split(':').next());
-    openai.or_else(|| model.split_once(".ft-").map(|(base, _)| base)).unwrap_or(model)
+    let model = model.strip_prefix("ft:").and_then(|rest| rest.split(':').next()).unwrap_or(model);
+    model.split_once(".ft-").map_or(model, |(base, _)| base)
 }
 
 /// The longest ID, in characters. OpenAI's have about 30, those of gateways up to 200.
@@ -194,6 +194,8 @@ mod tests {
         for (name, base) in [
             ("ft:gpt-4.1-2025-04-14:my-org::AbCdEfGh:ckpt-step-90", "gpt-4.1-2025-04-14"),
             ("gpt-4.1-2025-04-14.ft-0123-tone", "gpt-4.1-2025-04-14"),
+            ("gpt-4.1-2025-04-14.ft-0123.ft-4567", "gpt-4.1-2025-04-14"),
+            ("ft:gpt-4.1-2025-04-14.ft-0123:my-org::AbCdEfGh", "gpt-4.1-2025-04-14"),
             ("gpt-4.1-2025-04-14", "gpt-4.1-2025-04-14"),
             ("ft-davinci-002", "ft-davinci-002"),
             ("", ""),

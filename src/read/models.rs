@@ -45,7 +45,8 @@ impl Availability<'_> {
 impl Models {
     /// Reads the list for the models of these jobs; sends no request if they have none.
     pub fn of_jobs(api: &Api, jobs: &[Job], deadline: &Deadline) -> Result<Self> {
-        let names = jobs.iter().filter_map(|job| Some([job.model()?, job.base_model()])).flatten().collect();
+        let names = jobs.iter().filter_map(|job| Some([job.model()?, base_of(job.model()?), job.base_model()]));
+        let names = names.flatten().collect();
         // The jobs have been read, so the address is right.
         Self::read(api, &names, deadline, |_| "leave out availability if this server does not list models".into())
     }
@@ -106,9 +107,15 @@ impl Models {
         Ok(())
     }
 
-    /// What is known about a job's model, if it has one.
+    /// What is known about a job's model, if it has one. If the list has no date for the job's base model, which may be
+    /// missing or an alias, the base that the model's own name begins with counts.
     pub(super) fn of_job<'a>(&self, job: &'a Job) -> Result<Option<Availability<'a>>> {
-        job.model().map(|model| self.find(model, job.base_model())).transpose()
+        let Some(model) = job.model() else {
+            return Ok(None);
+        };
+        let has_date = |base: &&str| !matches!(self.0.get(*base), None | Some(Ok(None)));
+        let base = [job.base_model(), base_of(model)].into_iter().filter(|base| *base != model).find(has_date);
+        self.find(model, base.unwrap_or_else(|| job.base_model())).map(Some)
     }
 
     /// The JSON text of what is known about each of these models, by its name.
@@ -252,6 +259,8 @@ mod tests {
             json!({ "id": "ft:own", "shutdown_date": "2026-12-31" }),
             json!({ "id": "ft:base" }),
             json!({ "id": "ft:none" }),
+            json!({ "id": "alias" }),
+            json!({ "id": "alias-2026", "shutdown_date": "2026-10-24" }),
         ]);
         for (model, base, available, date) in [
             (json!("ft:own"), "base", json!(true), json!("2026-12-31")),
@@ -259,6 +268,9 @@ mod tests {
             // The job went on from a fine-tuned model.
             (json!("ft:base"), "ft:base:my-org::AbCdEfGh", json!(true), json!("2026-10-23")),
             (json!("base.ft-bbbb"), "base.ft-aaaa-tone", json!(false), json!("2026-10-23")),
+            // The model's own name begins with that of its base.
+            (json!("ft:alias-2026:my-org::AbCdEfGh"), "alias", json!(false), json!("2026-10-24")),
+            (json!("base.ft-bbbb"), "", json!(false), json!("2026-10-23")),
             (json!("ft:gone"), "base", json!(false), json!("2026-10-23")),
             (json!("ft:none"), "other", json!(true), json!(null)),
             (json!(null), "base", json!(null), json!(null)),
