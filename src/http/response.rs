@@ -10,7 +10,7 @@ use super::deadline::{Deadline, MAX_TIMEOUT};
 use super::error::{Kind, RequestError, Retry};
 use super::own_words::own_words;
 use super::retry;
-use crate::endpoint::{Credential, Endpoint};
+use crate::endpoint::Endpoint;
 use crate::job::{Cost, TooMuch};
 use crate::text::quote;
 
@@ -170,9 +170,8 @@ fn advice(status: u16, code: Option<&str>, from_api: bool, endpoint: &Endpoint) 
         _ => format!("check {base_url}"),
     };
     // Headers of a gateway may be what it refuses, or replace the program's own.
-    let names_headers = matches!(status, 401 | 403)
-        && !endpoint.custom_headers.is_empty()
-        && !matches!(endpoint.credential, Credential::CustomHeader);
+    let names_headers =
+        matches!(status, 401 | 403) && !endpoint.custom_headers.is_empty() && !advice.contains("OPENAI_CUSTOM_HEADERS");
     if names_headers { format!("{advice}; check OPENAI_CUSTOM_HEADERS too") } else { advice }
 }
 

@@ -54,7 +54,7 @@ fn unknown_option(option: &str) -> Error {
     let Some(key) = keys::find(&name.replace('-', "_")) else {
         return anyhow!("unknown option {}; --help lists the options", quoted_name(name));
     };
-    let may_be_secret = key.name == "api_key_env" || value.starts_with("sk-");
+    let may_be_secret = matches!(key.name, "api_key_env" | "base_url") || value.starts_with("sk-");
     let value = match (value, key.form) {
         ("", Form::Flag) => "true",
         (value, _) if (1..=40).contains(&value.len()) && !may_be_secret => value,

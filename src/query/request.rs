@@ -177,8 +177,8 @@ fn without_secrets(query: &Query, secrets: &Secrets) -> Result<()> {
         let is_there = texts.iter().any(|text| secrets.are_in_json(&text.to_string()));
         ensure!(
             !is_there,
-            "{key} contains a secret (the API key, or a value in OPENAI_CUSTOM_HEADERS), which would get into Terraform's \
-             state: take it out of the query"
+            "{key} contains a secret (the API key, a token, or a value in OPENAI_CUSTOM_HEADERS or OPENAI_BASE_URL), which \
+             would get into Terraform's state: take it out of the query"
         );
     }
     Ok(())

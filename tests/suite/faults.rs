@@ -281,7 +281,7 @@ fn the_key_is_redacted_wherever_it_comes_from() {
     // Given as the ID by mistake, it shows neither when it could be one nor when it could not.
     let key = "k".repeat(600);
     let line = failure(2, program_for(&api).arg(KEY));
-    assert!(line.starts_with("fine_tuning_job_id contains a secret (the API key, or "), "{line}");
+    assert!(line.starts_with("fine_tuning_job_id contains a secret (the API key, a token, or "), "{line}");
     let line = failure(2, program_for(&api).env("OPENAI_API_KEY", &key).arg(&key));
     assert!(line.contains("is a value of 600 characters, which is not a job ID"), "{line}");
     for argument in ["timeout", "allow_http", "most_recent", "base_url", "require_status", "api_key_env"] {

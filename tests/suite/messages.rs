@@ -234,6 +234,7 @@ fn advice_follows_the_code_and_names_where_the_value_came_from() {
         };
         assert_eq!(line("x-team: blue").ends_with("; check OPENAI_CUSTOM_HEADERS too"), names_headers, "{code}");
         assert!(!line("").contains("OPENAI_CUSTOM_HEADERS"));
+        assert!(line("OpenAI-Project: proj-1").matches("OPENAI_CUSTOM_HEADERS").count() <= 1, "{code}");
     }
 }
 

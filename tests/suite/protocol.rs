@@ -178,6 +178,7 @@ fn mistakes_in_arguments_are_explained_before_any_request() {
         ("--list", "write it without dashes: list=true"),
         ("--timeout", "write it without dashes: timeout=VALUE"),
         ("--api-key-env=secret", "write it without dashes: api_key_env=VALUE"),
+        ("--base-url=https://127.0.0.1?apiKey=secret", "write it without dashes: base_url=VALUE"),
         ("fine_tuning_job_id=twice", r#"the key "fine_tuning_job_id" is given twice"#),
         ("timeot=60s", r#"unknown key "timeot"; the keys are "#),
         ("timeot=60s", concat!("version ", env!("CARGO_PKG_VERSION"), " ")),
