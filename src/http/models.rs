@@ -45,7 +45,9 @@ impl Model<'_> {
     fn value(&self) -> Value {
         let member = |json: Option<&RawValue>| match json.map(RawValue::get) {
             Some(json) if json.len() > MAX_MEMBER => Value::from(format!("a value of {} bytes", json.len())),
-            json => json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
+            // What cannot be parsed, such as the number 1e400, is there all the same.
+            Some(json) => serde_json::from_str(json).unwrap_or_else(|_| Value::from(json)),
+            None => Value::Null,
         };
         json!({
             "id": self.id,
@@ -138,6 +140,17 @@ mod tests {
         ];
         assert_eq!(models(&list).unwrap(), expected);
         assert!(models(r#"{"data":null}"#).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_date_that_cannot_be_parsed_is_there_all_the_same() {
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        for date in ["1e400", r#""\ud800""#, &deep] {
+            let found = models(&format!(r#"{{"data":[{{"id":"a","shutdown_date":{date}}}]}}"#)).unwrap();
+            assert_eq!(found[0]["shutdown_date"], date);
+            let found = models(&format!(r#"{{"data":[{{"id":"a","deprecation":{{"inference":{date}}}}}]}}"#)).unwrap();
+            assert!(found[0]["deprecation"].is_string(), "{date}");
+        }
     }
 
     #[test]

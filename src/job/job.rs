@@ -91,9 +91,10 @@ impl Job {
         self.api["fine_tuned_model"].as_str().filter(|model| !model.is_empty())
     }
 
-    /// The base model, also if the job went on from a fine-tuned one.
+    /// The base model, also if the job went on from a fine-tuned one, or does not name it.
     pub fn base_model(&self) -> &str {
-        base_of(self.api["model"].as_str().unwrap_or_default())
+        let model = self.api["model"].as_str().filter(|model| !model.is_empty());
+        base_of(model.or(self.model()).unwrap_or_default())
     }
 
     /// When the job was created, in Unix seconds; 0 if the API does not say so.

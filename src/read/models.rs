@@ -271,6 +271,7 @@ mod tests {
             // The model's own name begins with that of its base.
             (json!("ft:alias-2026:my-org::AbCdEfGh"), "alias", json!(false), json!("2026-10-24")),
             (json!("base.ft-bbbb"), "", json!(false), json!("2026-10-23")),
+            (json!("base.ft-bbbb"), "elsewhere", json!(false), json!("2026-10-23")),
             (json!("ft:gone"), "base", json!(false), json!("2026-10-23")),
             (json!("ft:none"), "other", json!(true), json!(null)),
             (json!(null), "base", json!(null), json!(null)),
