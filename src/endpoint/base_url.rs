@@ -67,7 +67,9 @@ impl BaseUrl {
     pub fn is_openai(&self) -> bool {
         let host = self.uri.host().unwrap_or_default().to_ascii_lowercase();
         let host = host.strip_suffix('.').unwrap_or(&host);
-        self.is_https() && host.strip_suffix("openai.com").is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        let is_name = host.split('.').all(|label| !label.is_empty());
+        let is_below = |rest: &str| rest.is_empty() || rest.ends_with('.');
+        self.is_https() && is_name && host.strip_suffix("openai.com").is_some_and(is_below)
     }
 
     /// The host, with its port if that is not the scheme's own.
@@ -134,6 +136,8 @@ mod tests {
             "https://notopenai.com",
             "https://openai.com.evil.example",
             "https://openai.com..",
+            "https://.openai.com",
+            "https://a..openai.com",
             "https://api.openai.co",
             "https://127.0.0.1/openai.com",
         ] {

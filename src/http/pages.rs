@@ -55,7 +55,7 @@ impl Api<'_> {
             let charge = charge.map_err(|error| response::too_much(self.client.endpoint(), &error))?;
             jobs.push(job.charged(charge));
         }
-        Ok(Page { jobs, has_more: answer["has_more"] == true })
+        Ok(Page { jobs, has_more: self.has_more(&answer, "fine-tuning jobs")? })
     }
 
     /// The job's checkpoints, each once, in the server's order: `GET /fine_tuning/jobs/{id}/checkpoints` in OpenAI's API
@@ -71,7 +71,7 @@ impl Api<'_> {
             after = entries.last().map(|last| text(&last["id"]));
             let seen_before = seen.len();
             checkpoints.extend(entries.into_iter().filter(|entry| seen.insert(text(&entry["id"]))));
-            let has_more = page["has_more"] == true;
+            let has_more = self.has_more(&page, "checkpoints")?;
             if checkpoints.len() > MAX_CHECKPOINTS || (checkpoints.len() == MAX_CHECKPOINTS && has_more) {
                 let message = format!("the job has more than {MAX_CHECKPOINTS} checkpoints");
                 return Err(RequestError::new(message, String::new(), Retry::Never, Kind::Response));
@@ -134,6 +134,15 @@ impl Api<'_> {
             Some(Value::Array(entries)) => Ok(entries),
             Some(Value::Null) => Ok(Vec::new()),
             _ => Err(self.unexpected(&format!("JSON that is not a list of {what}"))),
+        }
+    }
+
+    /// Whether there are more pages. A list that ends early because nobody understood it would look whole.
+    fn has_more(&self, answer: &Value, what: &str) -> Result<bool, RequestError> {
+        match answer["has_more"] {
+            Value::Bool(has_more) => Ok(has_more),
+            Value::Null => Ok(false),
+            _ => Err(self.unexpected(&format!("a list of {what} whose has_more is neither true nor false"))),
         }
     }
 

@@ -173,6 +173,7 @@ fn metadata_that_is_null_is_left_out() {
 #[test]
 fn a_response_without_a_list_of_jobs_is_an_error() {
     for (page, expected) in [
+        (r#"{"data":[],"has_more":"true"}"#, "a list of fine-tuning jobs whose has_more is neither true nor false"),
         (r#"{"object":"list"}"#, "JSON that is not a list of fine-tuning jobs"),
         ("[]", "JSON that is not a list of fine-tuning jobs"),
         (
