@@ -12,7 +12,10 @@ use super::own_words::own_words;
 use super::retry;
 use crate::endpoint::Endpoint;
 use crate::job::{Cost, TooMuch};
-use crate::text::quote;
+use crate::text::{quote, quote_at_most};
+
+/// The most of a header that is quoted, in characters: with the server's words and the advice it must fit into the line.
+const MAX_HEADER: usize = 150;
 
 /// How many values a refusal may have.
 const MAX_REFUSAL: usize = 10_000;
@@ -118,12 +121,12 @@ pub(super) fn refusal(
     let code = answer["error"]["code"].as_str().or(answer["error"]["type"].as_str());
     let has_no_quota = has_no_quota(body);
     let retry = match retry::of_response(*status, headers, has_succeeded, SystemTime::now()) {
-        Retry::RateLimited(_) if has_no_quota => Retry::Later,
+        Retry::RateLimited(_) | Retry::After(_) if has_no_quota => Retry::Later,
         retry => retry,
     };
     let from_api = answer["error"]["message"].is_string();
     let advice = match (status.as_u16(), retry) {
-        (429, _) if has_no_quota => "check the organization's plan and billing".into(),
+        _ if has_no_quota => "check the organization's plan and billing".into(),
         (429, Retry::RateLimited(pause)) => rate_limit_advice(pause, deadline),
         (500.., Retry::RateLimited(Some(_))) => format!("try again later, or {}", deadline.advice()),
         (number, _) => advice(number, code, from_api, endpoint),
@@ -200,7 +203,7 @@ fn request_id(headers: &HeaderMap, endpoint: &Endpoint) -> Option<String> {
 }
 
 fn header(headers: &HeaderMap, name: &str, endpoint: &Endpoint) -> Option<String> {
-    Some(quote(headers.get(name)?.to_str().ok()?, &endpoint.secrets))
+    Some(quote_at_most(headers.get(name)?.to_str().ok()?, MAX_HEADER, &endpoint.secrets))
 }
 
 #[cfg(test)]
