@@ -17,8 +17,9 @@ use crate::text::{quote, quote_at_most};
 /// The most of a header that is quoted, in characters: with the server's words and the advice it must fit into the line.
 const MAX_HEADER: usize = 150;
 
-/// How many values a refusal may have.
-const MAX_REFUSAL: usize = 10_000;
+/// How much of a refusal is read, in bytes, and how many values it may have.
+const MAX_REFUSAL: usize = 1024 * 1024;
+const MAX_VALUES: usize = 10_000;
 
 /// Why nothing can be made of a response.
 #[derive(Debug)]
@@ -116,7 +117,8 @@ pub(super) fn refusal(
     deadline: &Deadline,
 ) -> RequestError {
     let body = without_bom(body);
-    let json = Some(body).filter(|body| Cost::of(body).values <= MAX_REFUSAL);
+    let body = &body[..body.len().min(MAX_REFUSAL)];
+    let json = Some(body).filter(|body| Cost::of(body).values <= MAX_VALUES);
     let answer: Value = json.and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
     let code = answer["error"]["code"].as_str().or(answer["error"]["type"].as_str());
     let has_no_quota = has_no_quota(body);
