@@ -25,6 +25,7 @@ pub(super) struct Bodies {
 
 impl Bodies {
     pub(super) fn new() -> Self {
+        give_large_blocks_back();
         Bodies { large: Mutex::new(vec![Vec::new(); MAX_LARGE]), freed: Condvar::new(), use_one: Mutex::new(()) }
     }
 
@@ -62,5 +63,15 @@ impl Bodies {
             let left = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
             large = self.freed.wait_timeout(large, left).unwrap().0;
         }
+    }
+}
+
+/// Keeps glibc from raising the size from which a block is given back to the system once it is freed: otherwise each thread
+/// keeps what it needed for its largest answer.
+fn give_large_blocks_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: mallopt(3) sets a number, and no other thread runs yet.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1024 * 1024);
     }
 }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector,
@@ -131,9 +131,10 @@ impl<In: Transport> Connector<In> for WithAnswer {
         }
         let heard: Arc<Mutex<Vec<u8>>> = Arc::default();
         let (run_connector, note) = (details.run_connector.clone(), Arc::downgrade(&heard));
+        let (start, limit) = (Instant::now(), *details.timeout.after);
         let run_connector = Arc::new(move |details: &ConnectionDetails| {
             let transport = run_connector(details)?;
-            Ok(Box::new(Listening { transport, heard: note.clone() }) as Box<dyn Transport>)
+            Ok(Box::new(Listening { transport, heard: note.clone(), start, limit }) as Box<dyn Transport>)
         });
         self.0.connect(&ConnectionDetails { run_connector, ..copy(details) }, chained).map_err(|error| match error {
             ureq::Error::ConnectProxyFailed(text) if text.contains("responded") => {
@@ -150,6 +151,9 @@ impl<In: Transport> Connector<In> for WithAnswer {
 struct Listening {
     transport: Box<dyn Transport>,
     heard: Weak<Mutex<Vec<u8>>>,
+    start: Instant,
+    /// How long it may take from the start until the answer is complete.
+    limit: Duration,
 }
 
 impl Transport for Listening {
@@ -162,11 +166,18 @@ impl Transport for Listening {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        let progress = self.transport.await_input(timeout)?;
-        if let Some(heard) = self.heard.upgrade() {
-            // ureq takes the answer from the buffer only once it is complete.
-            *heard.lock().unwrap() = self.transport.buffers().input().to_vec();
+        let Some(heard) = self.heard.upgrade() else {
+            return self.transport.await_input(timeout);
+        };
+        // ureq would give each read all the time again.
+        let left = self.limit.saturating_sub(self.start.elapsed());
+        if left.is_zero() {
+            return Err(ureq::Error::Timeout(timeout.reason));
         }
+        let timeout = NextTimeout { after: time::Duration::Exact(left), ..timeout };
+        let progress = self.transport.await_input(timeout)?;
+        // ureq takes the answer from the buffer only once it is complete.
+        *heard.lock().unwrap() = self.transport.buffers().input().to_vec();
         Ok(progress)
     }
 

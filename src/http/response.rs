@@ -12,10 +12,14 @@ use super::own_words::own_words;
 use super::retry;
 use crate::endpoint::Endpoint;
 use crate::job::{Cost, TooMuch};
-use crate::text::quote;
+use crate::text::{quote, quote_at_most};
 
-/// How many values a refusal may have.
-const MAX_REFUSAL: usize = 10_000;
+/// The most of a header that is quoted, in characters: with the server's words and the advice it must fit into the line.
+const MAX_HEADER: usize = 150;
+
+/// How much of a refusal is read, in bytes, and how many values it may have.
+const MAX_REFUSAL: usize = 1024 * 1024;
+const MAX_VALUES: usize = 10_000;
 
 /// Why nothing can be made of a response.
 #[derive(Debug)]
@@ -113,17 +117,18 @@ pub(super) fn refusal(
     deadline: &Deadline,
 ) -> RequestError {
     let body = without_bom(body);
-    let json = Some(body).filter(|body| Cost::of(body).values <= MAX_REFUSAL);
+    let body = &body[..body.len().min(MAX_REFUSAL)];
+    let json = Some(body).filter(|body| Cost::of(body).values <= MAX_VALUES);
     let answer: Value = json.and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
     let code = answer["error"]["code"].as_str().or(answer["error"]["type"].as_str());
     let has_no_quota = has_no_quota(body);
     let retry = match retry::of_response(*status, headers, has_succeeded, SystemTime::now()) {
-        Retry::RateLimited(_) if has_no_quota => Retry::Later,
+        Retry::RateLimited(_) | Retry::After(_) if has_no_quota => Retry::Later,
         retry => retry,
     };
     let from_api = answer["error"]["message"].is_string();
     let advice = match (status.as_u16(), retry) {
-        (429, _) if has_no_quota => "check the organization's plan and billing".into(),
+        _ if has_no_quota => "check the organization's plan and billing".into(),
         (429, Retry::RateLimited(pause)) => rate_limit_advice(pause, deadline),
         (500.., Retry::RateLimited(Some(_))) => format!("try again later, or {}", deadline.advice()),
         (number, _) => advice(number, code, from_api, endpoint),
@@ -200,7 +205,7 @@ fn request_id(headers: &HeaderMap, endpoint: &Endpoint) -> Option<String> {
 }
 
 fn header(headers: &HeaderMap, name: &str, endpoint: &Endpoint) -> Option<String> {
-    Some(quote(headers.get(name)?.to_str().ok()?, &endpoint.secrets))
+    Some(quote_at_most(headers.get(name)?.to_str().ok()?, MAX_HEADER, &endpoint.secrets))
 }
 
 #[cfg(test)]

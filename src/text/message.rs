@@ -14,7 +14,7 @@ pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most that is quoted of what a server said, in characters: what comes after it must still fit into the line.
 const MAX_QUOTE: usize = 500;
 
-/// How much of a text is read at most, in characters.
+/// How much of a text is read at most, in characters that can be seen.
 const MAX_TEXT: usize = 64 * 1024;
 
 /// A text for stderr. There is no other way to make one, and nothing else is written there: so no text from outside can

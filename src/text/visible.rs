@@ -6,22 +6,27 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 /// How many combining marks in a row stay: more pile up over the lines around them.
 const MAX_MARKS: usize = 2;
 
-/// The text in one line: white space of any kind is one blank, and what cannot be seen is left out. Reads at most `most`
-/// characters; returns whether that was all of them.
+/// The text in one line: white space of any kind is one blank, and what cannot be seen is left out. At most `most` characters
+/// of it; returns whether that was all of the text.
 pub(super) fn visible(text: &str, most: usize) -> (String, bool) {
     let mut line = String::new();
-    let mut marks = 0;
+    let (mut length, mut marks) = (0, 0);
     let mut chars = text.chars();
-    for c in chars.by_ref().take(most) {
-        if c.is_whitespace() {
-            if !line.is_empty() && !line.ends_with(' ') {
-                line.push(' ');
-            }
-        } else if !is_invisible(c) {
+    for c in chars.by_ref() {
+        let is_shown = if c.is_whitespace() {
+            !line.is_empty() && !line.ends_with(' ')
+        } else if is_invisible(c) {
+            false
+        } else {
             marks = if is_mark(c) { marks + 1 } else { 0 };
-            if marks <= MAX_MARKS {
-                line.push(c);
-            }
+            marks <= MAX_MARKS
+        };
+        if is_shown {
+            line.push(if c.is_whitespace() { ' ' } else { c });
+            length += 1;
+        }
+        if length == most {
+            break;
         }
     }
     line.truncate(line.trim_end().len());
@@ -112,5 +117,6 @@ mod tests {
     fn long_texts_are_read_in_part() {
         assert_eq!(visible("abc", 3), ("abc".into(), true));
         assert_eq!(visible("abcd", 3), ("abc".into(), false));
+        assert_eq!(visible("a\u{ad}\u{ad}\n\n\nb", 3), ("a b".into(), true));
     }
 }

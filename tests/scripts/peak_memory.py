@@ -98,6 +98,14 @@ ROWS = {
         ids(32),
         lambda path, after: (400, '{"error":[' + ",".join(['{"":0}'] * 1_400_000) + "]}"),
     ),
+    "40 refusals of 10 MiB": (
+        ids(40),
+        lambda path, after: (400, '{"error":{"message":"' + "x" * (TEN_MIB - 100) + '"}}'),
+    ),
+    "40 that are no JSON": (
+        ids(40),
+        lambda path, after: '{"a":"' + r"\nx" * (TEN_MIB // 3 - 10) + '",}',
+    ),
     "checkpoints": (
         [*ONE, "checkpoints=true"],
         lambda path, after: (

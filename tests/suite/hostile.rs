@@ -302,6 +302,20 @@ fn jobs_within_jobs_are_escaped_outside() {
 }
 
 #[test]
+fn what_cannot_be_seen_leaves_no_message_empty() {
+    for hidden in ["\u{ad}", " "] {
+        let members = json!({ "status": hidden.repeat(100_000) });
+        let output = run(VIEWS[1], move |path| response("200 OK", &[], &answer(path, &members).to_string()));
+        assert!(check(&output).unwrap().is_none());
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            line.starts_with("require_status is not met: fine-tuning job ftjob-a is ") && line.contains("not failed"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn what_only_looks_like_a_command_can_be_read() {
     let words = "C::D 10:30:: # Heading ## Heading #[x] a::b";
     let body = sample_api::error(words, None, None).to_string();

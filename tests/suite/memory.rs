@@ -66,6 +66,14 @@ fn more_than_a_run_keeps_is_refused_in_one_line() {
 }
 
 #[test]
+fn no_thread_keeps_what_its_answers_needed() {
+    let ids = json!((0..40).map(|number| format!("ftjob-{number}")).collect::<Vec<_>>());
+    let (code, line) =
+        run(&[&format!("fine_tuning_job_ids={ids}")], |_| format!(r#"{{"a":"{}",}}"#, r"\nx".repeat(TEN_MIB / 3 - 10)));
+    assert!(code == Some(1) && line.contains("trailing comma"), "{line}");
+}
+
+#[test]
 fn what_a_run_keeps_fits_into_the_memory() {
     const TWELVE: &str = r#"{"a":0,"b":0,"c":0,"d":0,"e":0,"f":0,"g":0,"h":0,"i":0,"j":0,"k":0,"l":0}"#;
     let (code, result) = run(&["ftjob-a", "availability=true"], |path| match id(path) {

@@ -67,6 +67,10 @@ fn refusals_and_unusable_responses_are_explained() {
              plan; check the organization's plan and billing",
         ),
         (
+            response("500 Internal Server Error", &[], r#"{"message":"upstream: You exceeded your current quota"}"#),
+            "HOST answered HTTP 500: upstream: You exceeded your current quota; check the organization's plan and billing",
+        ),
+        (
             response("501 Not Implemented", &[], r#"{"message":"fine-tuning is not offered here"}"#),
             "HOST answered HTTP 501: fine-tuning is not offered here; check OPENAI_BASE_URL",
         ),
@@ -191,6 +195,16 @@ fn refusals_and_unusable_responses_are_explained() {
         api.play([answering(answer)]);
         assert_eq!(line(1, &api, &[]), format!("{NOT_READ}{expected}"));
     }
+}
+
+#[test]
+fn long_words_and_headers_leave_room_for_the_advice() {
+    let api = SampleApi::start();
+    let long = "long ".repeat(500);
+    let headers = [("location", &*long), ("x-request-id", &*long)];
+    api.play([answering(response("302 Found", &headers, &error(&long, None, None).to_string()))]);
+    let line = line(1, &api, &[]);
+    assert!(line.ends_with("redirects are not followed: set OPENAI_BASE_URL to the API's own address"), "{line}");
 }
 
 #[test]

@@ -283,6 +283,28 @@ fn what_goes_wrong_in_the_tunnel_names_the_proxy() {
 }
 
 #[test]
+fn a_proxy_that_never_completes_its_answer_is_given_up_in_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            thread::spawn(move || {
+                client.write_all(b"HTTP/1.1 200 OK\r\nx-slow: ")?;
+                (0..150).try_for_each(|_| {
+                    thread::sleep(Duration::from_millis(100));
+                    client.write_all(b"x")
+                })
+            });
+        }
+    });
+    let mut command = program();
+    command.env("OPENAI_API_KEY", KEY).env("HTTPS_PROXY", format!("http://{address}"));
+    let line = failure(1, command.args(["ftjob-abc123", "timeout=2s", HTTPS]));
+    let expected = format!("the proxy {address} did not connect to api.test:8443 within the timeout of 2s");
+    assert!(line.contains(&expected), "{line}");
+}
+
+#[test]
 fn a_proxy_that_is_not_there_is_named() {
     let api = SampleApi::start();
     let mut proxy = Proxy::start(&api, None, None);
