@@ -153,4 +153,11 @@ mod tests {
             assert_eq!(pacing.delay(now).as_millis(), interval, "{accepted}");
         }
     }
+
+    #[test]
+    fn jitter_takes_up_to_a_half_off() {
+        let (pacing, now) = (Pacing::default(), Instant::now());
+        pacing.rejected(now, now, None, 1.0);
+        assert_eq!(pacing.delay(now).as_millis(), 50);
+    }
 }
