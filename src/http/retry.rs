@@ -133,7 +133,6 @@ pub(super) fn of_response(status: StatusCode, headers: &HeaderMap, has_succeeded
     let is_transient = matches!(status.as_u16(), 408 | 409 | 429 | 500 | 502..);
     match text(headers, "x-should-retry") {
         Some("false") if is_transient => return Retry::Later,
-        Some("false") => return Retry::Never,
         Some("true") => {}
         _ if !is_transient => return Retry::Never,
         _ => {}
