@@ -49,6 +49,7 @@ fn main() -> ExitCode {
 }
 
 fn run(request: &Request) -> Result<()> {
+    http::give_large_blocks_back();
     let api = Api::new(&request.endpoint, request.identity.as_ref(), request.timeout);
     let deadline = Deadline::timeout(request.timeout);
     let mut output = read(request, &api, &deadline)?;

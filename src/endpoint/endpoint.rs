@@ -144,7 +144,8 @@ impl Endpoint {
             base_url.name,
             proxy.as_ref().map_or("", |proxy| &proxy.variable)
         );
-        check_route(&base_url, proxy.as_ref(), client_certificate.is_some(), false)?;
+        // Plain http has been checked, in other words than for the API.
+        check_route(&base_url, proxy.as_ref(), client_certificate.is_some(), true)?;
         Ok(Endpoint {
             base_url,
             credential: Credential::CustomHeader,

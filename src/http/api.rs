@@ -50,11 +50,10 @@ impl<'a> Api<'a> {
 
     /// The job with this ID. An error is better than another job's data, or what merely looks like a job.
     fn job(&self, id: &str, answer: Value) -> Result<Job, RequestError> {
-        let what = self.not_a_job(&answer);
         let wrong = match Job::new(answer) {
-            Some(job) if job.id() == id => return Ok(job),
-            Some(job) => format!("another job, {}", job.id()),
-            None => what,
+            Ok(job) if job.id() == id => return Ok(job),
+            Ok(job) => format!("another job, {}", job.id()),
+            Err(answer) => self.not_a_job(&answer),
         };
         Err(self.unexpected(&wrong))
     }

@@ -25,7 +25,6 @@ pub(super) struct Bodies {
 
 impl Bodies {
     pub(super) fn new() -> Self {
-        give_large_blocks_back();
         Bodies { large: Mutex::new(vec![Vec::new(); MAX_LARGE]), freed: Condvar::new(), use_one: Mutex::new(()) }
     }
 
@@ -67,8 +66,8 @@ impl Bodies {
 }
 
 /// Keeps glibc from raising the size from which a block is given back to the system once it is freed: otherwise each thread
-/// keeps what it needed for its largest answer.
-fn give_large_blocks_back() {
+/// keeps what it needed for its largest answer. To be called before the first request.
+pub fn give_large_blocks_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: mallopt(3) sets a number, and no other thread runs yet.
     unsafe {

@@ -25,6 +25,7 @@ mod token;
 mod transport_error;
 
 pub use api::Api;
+pub use body::give_large_blocks_back;
 pub use client::MAX_CONNECTIONS;
 pub use deadline::{Deadline, MAX_TIMEOUT};
 pub use error::{Kind, RequestError, Retry};

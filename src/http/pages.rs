@@ -47,9 +47,10 @@ impl Api<'_> {
         let entries = self.entries(&mut answer, "fine-tuning jobs")?;
         let mut jobs = Vec::with_capacity(entries.len());
         for (place, entry) in (1..).zip(entries) {
-            let what = self.not_a_job(&entry);
-            let wrong = || self.unexpected(&format!("a list of fine-tuning jobs whose entry {place} is {what}"));
-            let job = Job::new(entry).ok_or_else(wrong)?;
+            let job = Job::new(entry).map_err(|entry| {
+                let what = self.not_a_job(&entry);
+                self.unexpected(&format!("a list of fine-tuning jobs whose entry {place} is {what}"))
+            })?;
             // The page is given up, each job counts by itself: most may be dropped.
             let charge = self.budget.take(Cost::of_value(job.api()));
             let charge = charge.map_err(|error| response::too_much(self.client.endpoint(), &error))?;

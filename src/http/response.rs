@@ -235,7 +235,7 @@ mod tests {
             let endpoint = test_server::endpoint("a.test");
             for body in [&body, text.as_bytes()] {
                 let answer = parse(&HeaderMap::new(), body, &endpoint, tree);
-                if let Some(job) = answer.ok().and_then(Job::new) {
+                if let Some(job) = answer.ok().and_then(|answer| Job::new(answer).ok()) {
                     prop_assert!(Output::One(job).render(false).is_ok());
                 }
             }

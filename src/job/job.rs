@@ -57,10 +57,10 @@ pub struct Job {
 }
 
 impl Job {
-    /// `None` if this is not a fine-tuning job with an ID.
-    pub fn new(api: Value) -> Option<Self> {
+    /// Gives the answer back if it is not a fine-tuning job with an ID.
+    pub fn new(api: Value) -> Result<Self, Value> {
         let is_job = api["object"] == "fine_tuning.job" && api["id"].as_str().is_some_and(is_id);
-        is_job.then_some(Job { api, looked_up: Value::Null, _charge: None })
+        if is_job { Ok(Job { api, looked_up: Value::Null, _charge: None }) } else { Err(api) }
     }
 
     pub fn charged(self, charge: Charge) -> Self {
@@ -162,9 +162,9 @@ mod tests {
 
     #[test]
     fn only_a_job_with_an_id_is_a_job() {
-        assert!(Job::new(json!({ "object": "fine_tuning.job", "id": "ftjob-x" })).is_some());
+        assert!(Job::new(json!({ "object": "fine_tuning.job", "id": "ftjob-x" })).is_ok());
         for other in [json!([]), json!({ "object": "list" }), json!({ "object": "fine_tuning.job", "id": "a/b" })] {
-            assert!(Job::new(other.clone()).is_none(), "{other}");
+            assert!(Job::new(other.clone()).is_err(), "{other}");
         }
     }
 

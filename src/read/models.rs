@@ -81,11 +81,11 @@ impl Models {
         Ok(models)
     }
 
-    /// Adds an entry of the list; the first of several with one name counts.
+    /// Adds an entry of the list.
     fn add(&mut self, entry: &Value, quote: impl Fn(&str) -> String) {
         let name = entry["id"].as_str().unwrap_or_default().to_owned();
-        let shutdown = || shutdown(entry).map_err(|(field, value)| format!("{field} {}", quote(&value.to_string())));
-        self.0.entry(name).or_insert_with(shutdown);
+        let shutdown = shutdown(entry).map_err(|(field, value)| format!("{field} {}", quote(&value.to_string())));
+        self.0.insert(name, shutdown);
     }
 
     #[cfg(test)]
